@@ -1,0 +1,146 @@
+%%% The API of Lariat: say something to people who hold a connection, anywhere.
+%%%
+%%% No logic here. Messages are routed by `lariat_router', subscriptions kept by
+%%% `lariat_subscriptions', edges attached by `lariat_link'. `lariat_demo:help()' shows how it
+%%% feels.
+%%%
+%%% Ids are integers, binaries, or any term but a list: a list is always a list of ids, so the
+%%% user called alice is `<<"alice">>', not `"alice"'. Messages are iodata: text beyond Latin-1 is
+%%% `<<"..."/utf8>>'.
+-module(lariat).
+
+%% Messages.
+-export([send/2, send/3, call/2, call/3, publish/2]).
+%% Subscriptions.
+-export([subscribe/2, unsubscribe/2, subscribers/1, add_subscriptions/1, remove_subscriptions/1]).
+%% Receivers.
+-export([login/2, logout/1, connections/1, close/2]).
+%% Edges.
+-export([attach/1, detach/1, info/0, info/1]).
+
+%% As long as gen_server:call/2 waits.
+-define(TIMEOUT_MS, 5000).
+
+%% @doc Delivers a message to every connection of an id, or of each of a list of ids.
+%%
+%% `ok': every edge that has a receiver took the message, or there is no receiver at all (which
+%% `info/0' counts as `sends_nobody': a user who is away is no error). It is not a receipt;
+%% `call/2' is. `{error, busy}': the link is full, or the edge has not yet got through what was
+%% sent before (its credit is used up); nothing was sent, try again later.
+%% `{error, noconnection}': the edge is not connected, or the id is unknown while the picture of
+%% an edge is missing. `{error, {partial, Failures}}': some took it, these did not.
+%% `{error, too_large}': more than 32 MiB. Crashes on what is no iodata. Never blocks.
+-spec send(lariat_wire:ids(), lariat_wire:message()) -> ok | {error, lariat_router:reason()}.
+send(Ids, Msg) ->
+    send(Ids, Msg, #{}).
+
+%% @doc The same with the fields `event' and `id' of a server-sent event. Processes that logged
+%% in get `{event, Event, Msg}' or `{event, Event, EventId, Msg}'.
+-spec send(lariat_wire:ids(), lariat_wire:message(), lariat_wire:options()) ->
+    ok | {error, lariat_router:reason()}.
+send(Ids, Msg, Options) ->
+    case lariat_router:send(Ids, Msg, Options) of
+        {ok, _} -> ok;
+        {error, _} = Error -> Error
+    end.
+
+%% @doc Delivers and waits until the edges say to how many connections: `{ok, N}', processes
+%% included. At most five seconds.
+-spec call(lariat_wire:ids(), lariat_wire:message()) -> lariat_router:outcome().
+call(Ids, Msg) ->
+    call(Ids, Msg, ?TIMEOUT_MS).
+
+%% @doc The same with a time limit in milliseconds. After `timeout' the message may or may not
+%% have been delivered.
+-spec call(lariat_wire:ids(), lariat_wire:message(), timeout()) -> lariat_router:outcome().
+call(Ids, Msg, TimeoutMs) ->
+    lariat_router:call(Ids, Msg, TimeoutMs).
+
+%% @doc Delivers to `Subject' and to its subscribers, to each id once. `{ok, N}': N is the number
+%% of connections and processes that it was sent to, as far as this node knows. Errors as in
+%% `send/2'.
+-spec publish(lariat_wire:id(), lariat_wire:message()) -> lariat_router:outcome().
+publish(Subject, Msg) ->
+    lariat_router:publish(Subject, lariat_subscriptions:subscribers(Subject), Msg).
+
+%% @doc From now on `Subscriber' gets what is published to `Subject'.
+-spec subscribe(lariat_wire:id(), lariat_wire:id()) ->
+    ok | {error, lariat_subscriptions:refusal()}.
+subscribe(Subscriber, Subject) ->
+    lariat_subscriptions:subscribe(Subscriber, Subject).
+
+%% @doc No longer.
+-spec unsubscribe(lariat_wire:id(), lariat_wire:id()) ->
+    ok | {error, lariat_subscriptions:refusal()}.
+unsubscribe(Subscriber, Subject) ->
+    lariat_subscriptions:unsubscribe(Subscriber, Subject).
+
+%% @doc The subscribers of a subject, sorted, connected or not.
+-spec subscribers(lariat_wire:id()) -> [lariat_wire:id()].
+subscribers(Subject) ->
+    lariat_subscriptions:subscribers(Subject).
+
+%% @doc Adds many subscriptions, `{Subscriber, Subject}'. Adding again does no harm.
+-spec add_subscriptions([lariat_subscriptions:subscription()]) ->
+    ok | {error, lariat_subscriptions:refusal()}.
+add_subscriptions(Subscriptions) ->
+    lariat_subscriptions:add(Subscriptions).
+
+%% @doc Removes many.
+-spec remove_subscriptions([lariat_subscriptions:subscription()]) ->
+    ok | {error, lariat_subscriptions:refusal()}.
+remove_subscriptions(Subscriptions) ->
+    lariat_subscriptions:remove(Subscriptions).
+
+%% @doc From now on `Pid' receives what is sent to `Id', beside the connections of that id: the
+%% message itself, as one binary. Until it ends or logs out.
+-spec login(lariat_wire:id(), pid()) -> ok | {error, logins_limit}.
+login(Id, Pid) ->
+    lariat_router:login(Id, Pid).
+
+%% @doc `Pid' receives nothing more, under any id.
+-spec logout(pid()) -> ok.
+logout(Pid) ->
+    lariat_router:logout(Pid).
+
+%% @doc The pids of an id's connections, and of the processes that logged in under it.
+-spec connections(lariat_wire:id()) -> [pid()].
+connections(Id) ->
+    lariat_router:connections(Id).
+
+%% @doc Closes the connections of an id, or of each of a list of ids; `{ok, N}' of them. The
+%% reason is told in the edges' `closed' events. Processes get `{close, Reason}'.
+-spec close(lariat_wire:ids(), Reason :: term()) -> lariat_router:outcome().
+close(Ids, Reason) ->
+    lariat_router:close(Ids, Reason, ?TIMEOUT_MS).
+
+%% @doc Attaches an edge: a hidden node's name, or a map that also says which program to run.
+-spec attach(lariat_edge_node:config()) -> ok | {error, already_attached | {bad_edge, term()}}.
+attach(Edge) ->
+    lariat_edge_node:attach(Edge).
+
+%% @doc Lets go of an edge. It keeps its connections, unless its program is ours.
+-spec detach(lariat_picture:edge()) -> ok | {error, no_such_edge}.
+detach(Edge) ->
+    lariat_edge:stop(Edge).
+
+%% @doc How is it? Edges, numbers and counters of this node; asks nobody.
+-spec info() ->
+    #{
+        edges := #{lariat_picture:edge() => map()},
+        receivers := non_neg_integer(),
+        subscriptions := non_neg_integer(),
+        counters := #{lariat_counters:name() => non_neg_integer()}
+    }.
+info() ->
+    #{
+        edges => lariat_picture:summary(),
+        receivers => lariat_picture:count(),
+        subscriptions => lariat_subscriptions:count(),
+        counters => lariat_counters:all()
+    }.
+
+%% @doc What an edge says of itself. At most two seconds.
+-spec info(lariat_picture:edge()) -> {ok, map()} | {error, term()}.
+info(Edge) ->
+    lariat_edge:info(Edge).

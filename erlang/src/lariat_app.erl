@@ -1,0 +1,27 @@
+%%% Starts and stops the application.
+%%%
+%%% Subscriptions first: an edge attached before them could publish to nobody.
+-module(lariat_app).
+
+-behaviour(application).
+
+%% application.
+-export([start/2, stop/1]).
+
+%% @private
+-spec start(application:start_type(), term()) -> {ok, pid()} | {error, term()}.
+start(_Type, _Args) ->
+    case lariat_subscriptions:open() of
+        ok ->
+            case lariat_sup:start_link() of
+                {ok, Pid} -> {ok, Pid};
+                ignore -> {error, ignore};
+                {error, _} = Error -> Error
+            end;
+        {error, _} = Error ->
+            Error
+    end.
+
+%% @private
+-spec stop(term()) -> ok.
+stop(_State) -> ok.

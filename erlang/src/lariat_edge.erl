@@ -1,0 +1,153 @@
+%%% An edge: the part that holds connections, wherever it lives.
+%%%
+%%% The behaviour that every kind of edge implements, and the calls through it. What is said to
+%%% an edge is `lariat_wire'; who has connections where is `lariat_picture'; nothing of either
+%%% is decided here.
+-module(lariat_edge).
+
+-export([send/4, call/3, call_all/2, info/1, stop/1]).
+
+-export_type([failure/0]).
+
+-type failure() :: busy | noconnection.
+
+-type answer() :: ok | {ok, term()} | {error, term()}.
+
+%% Hand over a message, on credit or not. Must return at once, also when the link is full or gone.
+-callback send(lariat_picture:edge(), [lariat_wire:id(), ...], lariat_wire:payload(),
+    lariat_wire:edge_options(), credited | plain) -> ok | {error, failure()}.
+%% Ask and wait. Runs in a process of its own that is killed at the deadline, so it may be
+%% suspended by the VM without hanging anybody.
+-callback call(lariat_picture:edge(), lariat_wire:command()) -> answer().
+%% How is this edge, as far as it can be told without asking it?
+-callback info(lariat_picture:edge()) -> map().
+%% Let go of the edge, and end what was started for it.
+-callback stop(lariat_picture:edge()) -> ok.
+
+%% Ids in one term. One term is one frame, a frame is at most 64 MiB, and half of that is left
+%% to the message: so up to 335 bytes for each id.
+-define(IDS_PER_TERM_MAX, 100000).
+
+%% For `info', which an operator types: long enough for a loaded edge, short enough to wait for.
+-define(INFO_TIMEOUT_MS, 2000).
+
+%% @doc Hands a message to an edge. `ok' says that the link took it, not that it arrived. `busy'
+%% says that the link is full, or that too much of what was sent before is still on its way.
+-spec send(
+    lariat_picture:edge(),
+    [lariat_wire:id(), ...],
+    lariat_wire:payload(),
+    lariat_wire:edge_options()
+) -> ok | {error, failure()}.
+send(Edge, Ids, Payload, Options) ->
+    case lariat_picture:edge(Edge) of
+        {ok, #{module := Module} = Row} ->
+            Terms = chunks(Ids),
+            Cost = lists:sum([lariat_wire:cost(Chunk, Payload) || Chunk <- Terms]),
+            Credit = maps:get(credit, Row, none),
+            case lariat_credit:take(Credit, Cost) of
+                busy ->
+                    lariat_counters:add(sends_out_of_credit, 1),
+                    {error, busy};
+                How ->
+                    Send = fun(Chunk) -> Module:send(Edge, Chunk, Payload, Options, How) end,
+                    {Result, Unsent} = send_all(Terms, Send),
+                    ok = settle(How, Credit, [lariat_wire:cost(Chunk, Payload) || Chunk <- Unsent]),
+                    Result
+            end;
+        error ->
+            {error, noconnection}
+    end.
+
+-spec chunks([lariat_wire:id(), ...]) -> [[lariat_wire:id(), ...], ...].
+chunks([_] = Ids) ->
+    [Ids];
+chunks(Ids) when length(Ids) =< ?IDS_PER_TERM_MAX ->
+    [Ids];
+chunks(Ids) ->
+    {Chunk, Others} = lists:split(?IDS_PER_TERM_MAX, Ids),
+    [Chunk | chunks(Others)].
+
+%% Also answers what was not sent.
+-spec send_all([Chunk], fun((Chunk) -> Result)) -> {Result, [Chunk]} when
+    Chunk :: [lariat_wire:id(), ...], Result :: ok | {error, failure()}.
+send_all([Chunk | Others] = Chunks, Send) ->
+    case Send(Chunk) of
+        ok when Others =:= [] -> {ok, []};
+        ok -> send_all(Others, Send);
+        {error, _} = Error -> {Error, Chunks}
+    end.
+
+-spec settle(credited | plain, lariat_credit:t(), Unsent :: [pos_integer()]) -> ok.
+settle(plain, _, _) -> ok;
+settle(credited, Credit, []) -> lariat_credit:sent(Credit);
+settle(credited, Credit, Unsent) -> lariat_credit:give_back(Credit, lists:sum(Unsent)).
+
+%% @doc Asks an edge and waits for its answer, at most `TimeoutMs'. After `{error, timeout}'
+%% the edge may or may not have done what was asked.
+-spec call(lariat_picture:edge(), lariat_wire:command(), timeout()) -> answer().
+call(Edge, Command, TimeoutMs) ->
+    [{Edge, Answer}] = call_all([{Edge, Command}], TimeoutMs),
+    Answer.
+
+%% @doc Asks several edges at once; one deadline for all.
+-spec call_all([{lariat_picture:edge(), lariat_wire:command()}], timeout()) ->
+    [{lariat_picture:edge(), answer()}].
+call_all(Commands, TimeoutMs) ->
+    Timer = deadline(TimeoutMs),
+    Callers = [{Edge, spawn_caller(Edge, Command)} || {Edge, Command} <- Commands],
+    [{Edge, await(Caller, Timer)} || {Edge, Caller} <- Callers].
+
+%% @doc What the edge says of itself. At most two seconds.
+-spec info(lariat_picture:edge()) -> {ok, map()} | {error, term()}.
+info(Edge) ->
+    case lariat_picture:edge(Edge) of
+        {ok, #{module := Module}} ->
+            case call(Edge, info, ?INFO_TIMEOUT_MS) of
+                {ok, Said} when is_map(Said) -> {ok, maps:merge(Module:info(Edge), Said)};
+                {error, _} = Error -> Error
+            end;
+        error ->
+            {error, no_such_edge}
+    end.
+
+%% @doc Lets go of an edge: its connections leave the picture, but the edge keeps holding them
+%% unless its program is ours, which is stopped.
+-spec stop(lariat_picture:edge()) -> ok | {error, no_such_edge}.
+stop(Edge) ->
+    case lariat_picture:edge(Edge) of
+        {ok, #{module := Module}} -> Module:stop(Edge);
+        error -> {error, no_such_edge}
+    end.
+
+%% A process per call, because even `erlang:monitor' suspends its caller while a link is full
+%% (measured: 2.5 s on OTP 25), and a suspended process cannot time out. It can be killed.
+-spec spawn_caller(lariat_picture:edge(), lariat_wire:command()) -> {pid(), reference()}.
+spawn_caller(Edge, Command) ->
+    spawn_monitor(fun() -> exit({answer, call_module(Edge, Command)}) end).
+
+-spec call_module(lariat_picture:edge(), lariat_wire:command()) -> answer().
+call_module(Edge, Command) ->
+    case lariat_picture:edge(Edge) of
+        {ok, #{module := Module}} -> Module:call(Edge, Command);
+        error -> {error, no_such_edge}
+    end.
+
+-spec await({pid(), reference()}, infinity | integer()) -> answer().
+await({Pid, Monitor}, Deadline) ->
+    receive
+        {'DOWN', Monitor, process, Pid, {answer, Answer}} -> Answer;
+        {'DOWN', Monitor, process, Pid, Crash} -> {error, {crashed, Crash}}
+    after remaining(Deadline) ->
+        exit(Pid, kill),
+        true = erlang:demonitor(Monitor, [flush]),
+        {error, timeout}
+    end.
+
+-spec deadline(timeout()) -> infinity | integer().
+deadline(infinity) -> infinity;
+deadline(TimeoutMs) -> erlang:monotonic_time(millisecond) + TimeoutMs.
+
+-spec remaining(infinity | integer()) -> timeout().
+remaining(infinity) -> infinity;
+remaining(Deadline) -> max(0, Deadline - erlang:monotonic_time(millisecond)).

@@ -1,0 +1,136 @@
+%%% An edge in a hidden node: what `lariat node' runs.
+%%%
+%%% Says things over Erlang distribution, and never in a way that can hang the sender: every
+%%% send is `nosuspend' and `noconnect'. It keeps no state and makes no connection
+%%% (`lariat_link'), and runs no program (`lariat_edge_program').
+-module(lariat_edge_node).
+
+-behaviour(lariat_edge).
+
+%% API.
+-export([attach/1, configured/0]).
+%% lariat_edge.
+-export([send/5, call/2, info/1, stop/1]).
+
+-export_type([config/0]).
+
+-type config() ::
+    node()
+    | #{
+        node := node(),
+        %% The program `lariat'. When given, we run it and keep it running.
+        command => file:name_all(),
+        %% More arguments for it; lariat_edge_program says what is given anyway.
+        args => [string() | binary()],
+        %% Its working directory; ours unless given.
+        cd => file:name_all(),
+        %% More of its environment.
+        env => [{string(), string()}]
+    }.
+
+%% A tag of a call to an alias is an improper list: gen:reply/2 documents it by its code only.
+-dialyzer({no_improper_lists, call/2}).
+
+%% The name under which an edge takes commands. Any other name would do for sends.
+-define(SERVER, lariat).
+
+%% The name under which it takes sends, and afterwards tells `ack' to the process of ours that
+%% attached and asked for credit.
+-define(CREDITED, lariat_credited).
+
+%% @doc Attaches to a hidden node, from now on and again whenever it comes back.
+-spec attach(config()) -> ok | {error, already_attached | {bad_edge, term()}}.
+attach(Config) ->
+    case check(Config) of
+        {ok, Checked} -> lariat_edge_sup:attach(?MODULE, Checked);
+        error -> {error, {bad_edge, Config}}
+    end.
+
+%% @doc The edges of the application's environment: `edges', a list, and `edge', one of them.
+%% Crashes on what is not an edge, so that a mistake stops the start and not the traffic.
+-spec configured() -> [{module(), #{node := node(), _ => _}}].
+configured() ->
+    One = application:get_env(lariat, edge, []),
+    Configs = one_or_many(One) ++ application:get_env(lariat, edges, []),
+    [
+        case check(Config) of
+            {ok, Checked} -> {?MODULE, Checked};
+            error -> error({bad_edge, Config})
+        end
+     || Config <- Configs
+    ].
+
+%% @doc `{Ids, Payload}' to the node, in one term.
+-spec send(
+    node(),
+    [lariat_wire:id(), ...],
+    lariat_wire:payload(),
+    lariat_wire:edge_options(),
+    credited | plain
+) -> ok | {error, lariat_edge:failure()}.
+send(Node, Ids, Payload, Options, How) ->
+    Name =
+        case How of
+            credited -> ?CREDITED;
+            plain -> ?SERVER
+        end,
+    signal(Name, Node, lariat_wire:to_edge(Ids, Payload, Options)).
+
+%% @doc As `gen_server:call({lariat, Node}, Command)', but a full link answers `busy' instead
+%% of suspending us: the request goes first, by `nosuspend', and the monitor second. The
+%% reply comes to an alias, so none can come later than we want it.
+-spec call(node(), lariat_wire:command()) -> ok | {ok, term()} | {error, term()}.
+call(Node, Command) ->
+    Alias = erlang:alias([reply]),
+    Tag = [alias | Alias],
+    case signal(?SERVER, Node, {'$gen_call', {self(), Tag}, Command}) of
+        ok ->
+            Monitor = erlang:monitor(process, {?SERVER, Node}),
+            receive
+                {Tag, Answer} ->
+                    true = erlang:demonitor(Monitor, [flush]),
+                    Answer;
+                {'DOWN', Monitor, process, _, Reason} ->
+                    %% The answer may have come just before the link went down.
+                    receive
+                        {Tag, Answer} -> Answer
+                    after 0 -> {error, Reason}
+                    end
+            end;
+        {error, _} = Error ->
+            Error
+    end.
+
+%% @doc What we know without asking.
+-spec info(node()) -> map().
+info(Node) ->
+    #{connected => lists:member(Node, nodes(connected))}.
+
+%% @doc Ends the link, and the program when it is ours.
+-spec stop(node()) -> ok.
+stop(Node) ->
+    lariat_edge_sup:detach(Node).
+
+-spec signal(atom(), node(), term()) -> ok | {error, lariat_edge:failure()}.
+signal(Name, Node, Term) ->
+    case erlang:send({Name, Node}, Term, [nosuspend, noconnect]) of
+        ok -> ok;
+        nosuspend -> {error, busy};
+        noconnect -> {error, noconnection}
+    end.
+
+-spec check(term()) -> {ok, #{node := node(), _ => _}} | error.
+check(Node) when is_atom(Node) ->
+    check(#{node => Node});
+check(#{node := Node} = Config) when is_atom(Node) ->
+    Known = maps:without([node, command, args, cd, env], Config) =:= #{},
+    case string:split(atom_to_list(Node), "@", all) of
+        [[_ | _], [_ | _]] when Known -> {ok, Config};
+        _ -> error
+    end;
+check(_) ->
+    error.
+
+-spec one_or_many(term()) -> [term()].
+one_or_many(Configs) when is_list(Configs) -> Configs;
+one_or_many(Config) -> [Config].

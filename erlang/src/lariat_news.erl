@@ -1,0 +1,104 @@
+%%% Judges the news of one edge: which events count, and what they do to the picture.
+%%%
+%%% Pure: a value in, a value and effects out. It touches no table and sends nothing;
+%%% `lariat_link' executes the effects, in order.
+%%%
+%%%   phase      | news of the current epoch              | news of a larger epoch
+%%%   ---------- | -------------------------------------- | -------------------------------------
+%%%   detached   | (there is none) stale                  | stale: the edge's answer to attach
+%%%              |                                        | comes before its news
+%%%   syncing    | applied; {snapshot, 'end'} sweeps what | from {snapshot, 'begin'} on: syncing
+%%%              | was not told again, then -> live       | with that epoch; without one, stale
+%%%   live       | applied; {snapshot, 'begin'}           | the same
+%%%              | -> syncing                             |
+%%%
+%%% News of a smaller epoch is stale in every phase, credit that comes back included: it was taken
+%%% before we attached, and is not outstanding any more. While syncing the old picture stays: only
+%%% the sweep at the end removes, so a resync never makes a held connection unreachable.
+%%% `opened' may repeat and `closed' may name a connection that is not known: both are harmless.
+-module(lariat_news).
+
+-export([new/0, attached/2, detached/1, batch/3, phase/1, epoch/1]).
+
+-export_type([t/0, phase/0, effect/0]).
+
+-type phase() :: detached | syncing | live.
+
+-record(news, {
+    phase = detached :: phase(),
+    %% The epoch that counts; meaningless while detached.
+    epoch = 0 :: lariat_wire:epoch(),
+    %% Whether {snapshot, 'begin'} of this epoch has come: an 'end' without it sweeps nothing.
+    begun = false :: boolean()
+}).
+
+-opaque t() :: #news{}.
+
+-type effect() ::
+    {put, lariat_wire:conn_pid(), lariat_wire:id(), lariat_wire:epoch()}
+    | {drop, lariat_wire:conn_pid(), lariat_wire:id()}
+    | {sweep, lariat_wire:epoch()}
+    | {overloaded, Count :: non_neg_integer(), Bytes :: non_neg_integer()}
+    | {acked, Bytes :: non_neg_integer()}
+    | {stale, Events :: pos_integer()}
+    | {unknown, term()}.
+
+%% @doc Before anything was heard.
+-spec new() -> t().
+new() -> #news{}.
+
+%% @doc The edge accepted us as owner and said which epoch its snapshot has.
+-spec attached(lariat_wire:epoch(), t()) -> t().
+attached(Epoch, #news{}) -> #news{phase = syncing, epoch = Epoch}.
+
+%% @doc The link is gone; what still arrives over it is stale.
+-spec detached(t()) -> t().
+detached(#news{} = News) -> News#news{phase = detached}.
+
+%% @doc Where we are.
+-spec phase(t()) -> phase().
+phase(#news{phase = Phase}) -> Phase.
+
+%% @doc The epoch that counts.
+-spec epoch(t()) -> lariat_wire:epoch() | none.
+epoch(#news{phase = detached}) -> none;
+epoch(#news{epoch = Epoch}) -> Epoch.
+
+%% @doc One batch of events.
+-spec batch(lariat_wire:epoch(), [lariat_wire:event()], t()) -> {[effect()], t()}.
+batch(_, [], News) ->
+    {[], News};
+batch(_, Events, #news{phase = detached} = News) ->
+    {[{stale, length(Events)}], News};
+batch(Epoch, Events, #news{epoch = Current} = News) when Epoch < Current ->
+    {[{stale, length(Events)}], News};
+batch(Epoch, Events, #news{epoch = Epoch} = News) ->
+    apply_all(Events, News, []);
+batch(Epoch, Events, News) ->
+    case lists:splitwith(fun(Event) -> Event =/= {snapshot, 'begin'} end, Events) of
+        {Stale, []} -> {[{stale, length(Stale)}], News};
+        {[], Current} -> apply_all(Current, attached(Epoch, News), []);
+        {Stale, Current} -> apply_all(Current, attached(Epoch, News), [{stale, length(Stale)}])
+    end.
+
+-spec apply_all([lariat_wire:event()], t(), [effect()]) -> {[effect()], t()}.
+apply_all([], News, Effects) ->
+    {lists:reverse(Effects), News};
+apply_all([{opened, Pid, Id, Info} | Events], #news{epoch = Epoch} = News, Effects) when
+    is_pid(Pid), is_map(Info)
+->
+    apply_all(Events, News, [{put, Pid, Id, Epoch} | Effects]);
+apply_all([{closed, Pid, Id, _Reason} | Events], News, Effects) when is_pid(Pid) ->
+    apply_all(Events, News, [{drop, Pid, Id} | Effects]);
+apply_all([{overloaded, Count, Bytes} | Events], News, Effects) when
+    is_integer(Count), is_integer(Bytes), Count >= 0, Bytes >= 0
+->
+    apply_all(Events, News, [{overloaded, Count, Bytes} | Effects]);
+apply_all([{ack, Bytes} | Events], News, Effects) when is_integer(Bytes), Bytes >= 0 ->
+    apply_all(Events, News, [{acked, Bytes} | Effects]);
+apply_all([{snapshot, 'begin'} | Events], News, Effects) ->
+    apply_all(Events, News#news{phase = syncing, begun = true}, Effects);
+apply_all([{snapshot, 'end'} | Events], #news{begun = true, epoch = Epoch} = News, Effects) ->
+    apply_all(Events, News#news{phase = live, begun = false}, [{sweep, Epoch} | Effects]);
+apply_all([Event | Events], News, Effects) ->
+    apply_all(Events, News, [{unknown, Event} | Effects]).

@@ -1,0 +1,205 @@
+%%% Routes a message: finds the receivers, groups them by edge, and hands each edge one term.
+%%%
+%%% Runs in the caller's process from beginning to end. There is no router process to wait for;
+%%% who is where stands in `lariat_picture'. Nothing is queued and nothing is tried again: what
+%%% an edge does not take is counted and told to the caller.
+%%%
+%%% A receiver is a held connection or a process that logged in. A process is sent exactly what
+%%% a connection's pid would be sent (`lariat_wire:to_process/2'), so `login(Id, ConnPid)' and
+%%% `login(Id, self())' are the same thing here: both get the plain message, not wrapped.
+-module(lariat_router).
+
+%% Messages.
+-export([send/3, publish/3, call/3, close/3]).
+%% Who is where.
+-export([login/2, logout/1, connections/0, connections/1, count/0, picture/1]).
+
+-export_type([reason/0, outcome/0, failure/0]).
+
+-type failure() :: busy | noconnection | timeout | term().
+%% `busy': the link is full or the edge's credit used up, send again later. `noconnection': the
+%% edge is not connected.
+%% What only `call' and `close' have: `timeout', and what the edge itself answers, such as
+%% `overloaded' or `stopping'.
+
+-type reason() ::
+    too_large
+    | failure()
+    | {partial, [{lariat_picture:edge() | pid(), failure()}]}.
+%% `{partial, Failures}': some took it and these did not. Any other failure: nobody took it
+%% (`busy' when any was busy). `noconnection' also when no receiver is known while the picture
+%% of an edge is missing, so that there may be one.
+
+-type outcome() :: {ok, Receivers :: non_neg_integer()} | {error, reason()}.
+
+-record(plan, {
+    %% The ids for each edge, last first, each once for each time it was asked for.
+    edges = #{} :: #{
+        lariat_picture:edge() => {[lariat_wire:id(), ...], Receivers :: pos_integer()}
+    },
+    processes = [] :: [pid()]
+}).
+
+%% @doc Delivers to each of the ids; an id that is there twice receives twice.
+-spec send(lariat_wire:ids(), lariat_wire:message(), lariat_wire:options()) -> outcome().
+send(Ids, Msg, Options) ->
+    deliver(lariat_wire:ids(Ids), Msg, lariat_wire:options(Options)).
+
+%% @doc Delivers to `Subject' and to its subscribers, to each id once.
+-spec publish(lariat_wire:id(), [lariat_wire:id()], lariat_wire:message()) -> outcome().
+publish(Subject, Subscribers, Msg) ->
+    Others = [Subscriber || Subscriber <- Subscribers, Subscriber =/= Subject],
+    deliver([lariat_wire:id(Subject) | Others], Msg, #{}).
+
+%% @doc As `send/3', but the edges answer how many connections took the message.
+-spec call(lariat_wire:ids(), lariat_wire:message(), timeout()) -> outcome().
+call(Ids, Msg, TimeoutMs) ->
+    case lariat_wire:payload(Msg) of
+        {ok, Payload} ->
+            Command = fun(EdgeIds) -> {send, EdgeIds, Payload} end,
+            ask(plan(lariat_wire:ids(Ids)), Command, Payload, TimeoutMs);
+        {error, too_large} = Error ->
+            Error
+    end.
+
+%% @doc Closes the connections of the ids. A process that logged in is sent `{close, Reason}',
+%% as a connection's pid would be.
+-spec close(lariat_wire:ids(), term(), timeout()) -> outcome().
+close(Ids, Reason, TimeoutMs) ->
+    Command = fun(EdgeIds) -> {close, EdgeIds, Reason} end,
+    ask(plan(lariat_wire:ids(Ids)), Command, {close, Reason}, TimeoutMs).
+
+%% @doc A process receives what is sent to the id: see `lariat_logins:login/2'.
+-spec login(lariat_wire:id(), pid()) -> ok | {error, logins_limit}.
+login(Id, Pid) when is_pid(Pid) ->
+    lariat_logins:login(lariat_wire:id(Id), Pid).
+
+%% @doc A process receives nothing more.
+-spec logout(pid()) -> ok.
+logout(Pid) when is_pid(Pid) ->
+    lariat_logins:logout(Pid).
+
+%% @doc Every receiver there is, by id.
+-spec connections() -> [{lariat_wire:id(), pid()}].
+connections() ->
+    [{Id, Pid} || {Id, _, Pid} <- lariat_picture:all()].
+
+%% @doc The receivers of an id.
+-spec connections(lariat_wire:id()) -> [pid()].
+connections(Id) ->
+    [Pid || {_, Pid} <- lariat_picture:receivers(Id)].
+
+%% @doc Number of receivers.
+-spec count() -> non_neg_integer().
+count() ->
+    lariat_picture:count().
+
+%% @doc Exactly what an edge holds according to us, sorted.
+-spec picture(lariat_picture:edge()) -> [{lariat_wire:conn_pid(), lariat_wire:id()}].
+picture(Edge) ->
+    lariat_picture:picture(Edge).
+
+-spec deliver([lariat_wire:id()], lariat_wire:message(), lariat_wire:edge_options()) -> outcome().
+deliver(Ids, Msg, Options) ->
+    case lariat_wire:payload(Msg) of
+        {ok, Payload} -> hand_over(plan(Ids), Payload, Options);
+        {error, too_large} = Error -> Error
+    end.
+
+-spec hand_over(#plan{}, lariat_wire:payload(), lariat_wire:edge_options()) -> outcome().
+hand_over(#plan{edges = Edges, processes = Processes}, Payload, Options) ->
+    ToEdges = maps:fold(
+        fun(Edge, {Ids, Receivers}, Results) ->
+            Result = lariat_edge:send(Edge, lists:reverse(Ids), Payload, Options),
+            [{Edge, Receivers, Result} | Results]
+        end,
+        [],
+        Edges
+    ),
+    settle(ToEdges ++ to_processes(Processes, lariat_wire:to_process(Payload, Options))).
+
+-spec ask(#plan{}, fun((lariat_wire:ids()) -> lariat_wire:command()), term(), timeout()) ->
+    outcome().
+ask(#plan{edges = Edges, processes = Processes}, Command, ToProcess, TimeoutMs) ->
+    Commands = [{Edge, Command(lists:reverse(Ids))} || {Edge, {Ids, _}} <- maps:to_list(Edges)],
+    Answers = [answered(Answer) || Answer <- lariat_edge:call_all(Commands, TimeoutMs)],
+    settle(Answers ++ to_processes(Processes, ToProcess)).
+
+-type result() :: {lariat_picture:edge() | pid(), non_neg_integer(), ok | {error, failure()}}.
+
+-spec answered({lariat_picture:edge(), term()}) -> result().
+answered({Edge, {ok, #{connections := Connections}}}) -> {Edge, Connections, ok};
+answered({Edge, {error, _} = Error}) -> {Edge, 0, Error}.
+
+-spec to_processes([pid()], term()) -> [result()].
+to_processes(Processes, Term) ->
+    [{Pid, 1, to_process(Pid, Term)} || Pid <- lists:reverse(Processes)].
+
+%% A pid may be of another node, or of an edge.
+-spec to_process(pid(), term()) -> ok | {error, lariat_edge:failure()}.
+to_process(Pid, Term) ->
+    case erlang:send(Pid, Term, [nosuspend, noconnect]) of
+        ok -> ok;
+        nosuspend -> {error, busy};
+        noconnect -> {error, noconnection}
+    end.
+
+-spec plan([lariat_wire:id()]) -> #plan{}.
+plan(Ids) ->
+    lists:foldl(
+        fun(Id, Plan) -> add_receivers(Id, lariat_picture:receivers(Id), none, Plan) end,
+        #plan{},
+        Ids
+    ).
+
+%% Receivers of one edge come next to each other: the id is added at the first of them.
+-spec add_receivers(
+    lariat_wire:id(),
+    [{lariat_picture:edge() | process, pid()}],
+    Last :: lariat_picture:edge() | none,
+    #plan{}
+) -> #plan{}.
+add_receivers(_, [], _, Plan) ->
+    Plan;
+add_receivers(Id, [{process, Pid} | Others], _, #plan{processes = Processes} = Plan) ->
+    add_receivers(Id, Others, process, Plan#plan{processes = [Pid | Processes]});
+add_receivers(Id, [{Edge, _} | Others], Last, #plan{edges = Edges} = Plan) ->
+    Entry =
+        case Edges of
+            #{Edge := {Ids, Receivers}} when Edge =:= Last -> {Ids, Receivers + 1};
+            #{Edge := {Ids, Receivers}} -> {[Id | Ids], Receivers + 1};
+            #{} -> {[Id], 1}
+        end,
+    add_receivers(Id, Others, Edge, Plan#plan{edges = Edges#{Edge => Entry}}).
+
+%% Counts, and says it in one value: see reason().
+-spec settle([result()]) -> outcome().
+settle([]) ->
+    lariat_counters:add(sends_nobody, 1),
+    case lariat_picture:all_up() of
+        true -> {ok, 0};
+        false -> {error, noconnection}
+    end;
+settle(Results) ->
+    Took = [Receivers || {_, Receivers, ok} <- Results],
+    Failures = [{Where, Reason} || {Where, _, {error, Reason}} <- Results],
+    lariat_counters:add(messages_sent, length(Took)),
+    lariat_counters:add(receivers_addressed, lists:sum(Took)),
+    _ = [lariat_counters:add(counter_of(Reason), 1) || {_, Reason} <- Failures],
+    case {Took, Failures} of
+        {_, []} -> {ok, lists:sum(Took)};
+        {[], [{_, First} | _]} -> {error, worst(First, Failures)};
+        {_, _} -> {error, {partial, Failures}}
+    end.
+
+-spec worst(failure(), [{term(), failure()}, ...]) -> failure().
+worst(First, Failures) ->
+    case lists:keymember(busy, 2, Failures) of
+        true -> busy;
+        false -> First
+    end.
+
+-spec counter_of(failure()) -> lariat_counters:name().
+counter_of(busy) -> sends_busy;
+counter_of(noconnection) -> sends_noconnection;
+counter_of(_) -> sends_failed.

@@ -1,0 +1,91 @@
+%%% Nodes for tests: an EPMD of their own, a Mnesia directory of their own, and no trace after.
+%%%
+%%% Tests talk to them over their standard input and output, so that the node that runs the
+%%% tests need not be distributed and takes no part in what is tested.
+-module(lariat_test_nodes).
+
+-export([setup/0, cleanup/1, start/3, start_app/2, stop/1, kill/1, call/4, await/1, dir/1]).
+
+-record(nodes, {dir, epmd_port, cookie}).
+
+setup() ->
+    Unique = integer_to_list(erlang:unique_integer([positive])) ++ "-" ++ os:getpid(),
+    Dir = filename:join([tmp(), "lariat-test-" ++ Unique]),
+    ok = filelib:ensure_path(Dir),
+    #nodes{dir = Dir, epmd_port = free_port(), cookie = "c" ++ Unique}.
+
+cleanup(#nodes{dir = Dir, epmd_port = Port}) ->
+    _ = os:cmd("epmd -port " ++ integer_to_list(Port) ++ " -kill"),
+    ok = file:del_dir_r(Dir).
+
+%% One node; the same name again gives the same node name and the same Mnesia directory.
+start(#nodes{dir = Dir, epmd_port = Port, cookie = Cookie}, Name, Args) ->
+    {ok, Peer, Node} = peer:start(#{
+        name => Name,
+        host => "127.0.0.1",
+        longnames => true,
+        connection => standard_io,
+        env => [{"ERL_EPMD_PORT", integer_to_list(Port)}],
+        args =>
+            ["-setcookie", Cookie, "-kernel", "inet_dist_use_interface", "{127,0,0,1}"] ++
+            ["-kernel", "logger_level", "critical"] ++
+            ["-mnesia", "dir", "\"" ++ filename:join(Dir, Name) ++ "\""] ++
+            lists:append([["-pa", Path] || Path <- code:get_path(), is_ours(Path)]) ++ Args
+    }),
+    {Peer, Node}.
+
+start_app(Peer, Edges) ->
+    ok = call(Peer, application, set_env, [lariat, edges, Edges]),
+    {ok, _} = call(Peer, application, ensure_all_started, [lariat]),
+    ok.
+
+%% Also when the test has killed it.
+stop(Peer) ->
+    try
+        peer:stop(Peer)
+    catch
+        exit:_ -> ok
+    end.
+
+%% As kill -9 does, because it is that.
+kill(Peer) ->
+    OsPid = call(Peer, os, getpid, []),
+    Monitor = erlang:monitor(process, Peer),
+    unlink(Peer),
+    _ = os:cmd("kill -KILL " ++ OsPid),
+    receive
+        {'DOWN', Monitor, process, Peer, _} -> ok
+    end.
+
+call(Peer, Module, Function, Args) ->
+    peer:call(Peer, Module, Function, Args, 30000).
+
+dir(#nodes{dir = Dir}) -> Dir.
+
+%% Waits until it is true; the deadline only fails.
+await(IsTrue) -> await(IsTrue, erlang:monotonic_time(millisecond) + 20000).
+
+await(IsTrue, Deadline) ->
+    case IsTrue() of
+        true ->
+            ok;
+        Other ->
+            erlang:monotonic_time(millisecond) < Deadline orelse error({never_true, Other}),
+            receive
+            after 5 -> await(IsTrue, Deadline)
+            end
+    end.
+
+is_ours(Path) -> string:find(Path, "lariat") =/= nomatch.
+
+free_port() ->
+    {ok, Socket} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}]),
+    {ok, Port} = inet:port(Socket),
+    ok = gen_tcp:close(Socket),
+    Port.
+
+tmp() ->
+    case os:getenv("TMPDIR") of
+        false -> "/tmp";
+        Dir -> Dir
+    end.

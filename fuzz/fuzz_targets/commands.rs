@@ -1,0 +1,3 @@
+//! See `lariat::dist::fuzzing`.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| lariat::dist::fuzzing::commands(data));

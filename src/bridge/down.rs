@@ -1,0 +1,268 @@
+//! Commands on their way to the shards that they concern.
+//!
+//! Attaching is not here (`owners`): it changes what goes up.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::Answer;
+use super::credits::Credits;
+use super::gather::Gather;
+use crate::edge::{Batch, Credit, Edge, QueueFull, Watch};
+use crate::metrics::{Dropped, Metrics, Transport};
+use crate::wire::{
+    Command, ID_COST, Id, Ids, InfoValue, Message, Owner, Reason, Refusal, Reply, Signal,
+};
+
+/// Batches whose memory is kept for the next read: as many as links that hand over at the same time,
+/// which are at most as many as cores.
+const BATCHES_KEPT: usize = 16;
+
+/// The way down.
+pub(super) struct Down {
+    edge: Edge,
+    credits: Arc<Credits>,
+    /// Told of connections that are watched.
+    up: Arc<dyn Watch>,
+    batches: Mutex<Vec<Batch>>,
+    metrics: Arc<Metrics>,
+    about: Vec<(&'static str, InfoValue)>,
+}
+
+impl Down {
+    pub(super) fn new(
+        edge: Edge,
+        credits: Arc<Credits>,
+        up: Arc<dyn Watch>,
+        metrics: Arc<Metrics>,
+        about: Vec<(&'static str, InfoValue)>,
+    ) -> Down {
+        Down {
+            edge,
+            credits,
+            up,
+            batches: Mutex::default(),
+            metrics,
+            about,
+        }
+    }
+
+    /// A batch for the sends of one read, which together hold `held_bytes`.
+    pub(super) fn batch(&self, held_bytes: usize) -> Batch {
+        let kept = self.batches().pop();
+        let mut batch = kept.unwrap_or_else(|| self.edge.batch());
+        batch.holds(held_bytes);
+        batch
+    }
+
+    /// Keeps the memory of a batch that has been handed over.
+    pub(super) fn keep(&self, batch: Batch) {
+        let mut batches = self.batches();
+        if batches.len() < BATCHES_KEPT {
+            batches.push(batch);
+        }
+    }
+
+    /// Adds a send that nobody waits for.
+    pub(super) fn gather(&self, send: Command, batch: &mut Batch) {
+        let Command::Send {
+            ids,
+            message,
+            credit,
+        } = send
+        else {
+            unreachable!("only sends are gathered");
+        };
+        let mut credit = self.credit(credit, &ids, &message);
+        match ids {
+            Ids::One(id) => batch.send(self.edge.shard_of(&id), Ids::One(id), message, credit),
+            Ids::Many(ids) => {
+                let parts = self.split(ids);
+                let last = parts.len();
+                for (nth, (shard, ids)) in (1..).zip(parts) {
+                    let share = share(&mut credit, ids.len(), nth == last);
+                    batch.send(shard, Ids::Many(ids), message.clone(), share);
+                }
+            }
+        }
+    }
+
+    /// Hands what is gathered to the shards; what full queues refuse is dropped and counted.
+    pub(super) fn hand_over(&self, batch: &mut Batch) {
+        self.edge.hand_over(batch, |ids, message| {
+            self.dropped(ids.as_slice().len(), message.bytes());
+        });
+    }
+
+    fn batches(&self) -> MutexGuard<'_, Vec<Batch>> {
+        // What a panic elsewhere leaves is still a list of batches.
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn handle(&self, command: Command, answer: Option<Answer>) {
+        match command {
+            Command::Send {
+                ids,
+                message,
+                credit,
+            } => self.send(ids, message, credit, answer),
+            Command::Close { ids, reason } => self.close(ids, reason, answer),
+            Command::CloseAll { per_second } => self.close_all(per_second, answer),
+            Command::Connections { id } => self.connections(id, answer),
+            Command::Signal { conn, signal } => {
+                let bytes = match &signal {
+                    Signal::Deliver(message) => message.bytes(),
+                    Signal::Close(_) | Signal::Abort(_) => 0,
+                };
+                if let Err(QueueFull) = self.edge.signal(conn, signal) {
+                    self.dropped(1, bytes);
+                }
+            }
+            Command::Watch { conn, watcher } => {
+                self.edge.watch(conn, watcher, Arc::clone(&self.up));
+            }
+            Command::Unwatch { conn, watcher } => {
+                // What is told in vain then is ignored by who hears it.
+                let _ = self.edge.unwatch(conn, watcher);
+            }
+            Command::Forget { watcher } => self.edge.forget(watcher),
+            Command::Info => {
+                if let Some(answer) = answer {
+                    answer(Reply::Info(self.info()));
+                }
+            }
+            Command::Attach { .. } | Command::Detach { .. } => {
+                unreachable!("the bridge keeps these to itself")
+            }
+        }
+    }
+
+    fn send(&self, ids: Ids, message: Message, owner: Option<Owner>, answer: Option<Answer>) {
+        let mut credit = self.credit(owner, &ids, &message);
+        let parts = self.by_shard(ids);
+        let gather = answer.map(|answer| Gather::sent(parts.len(), answer));
+        let last = parts.len();
+        for (nth, (shard, ids)) in (1..).zip(parts) {
+            let (count, bytes) = (ids.as_slice().len(), message.bytes());
+            let share = share(&mut credit, count, nth == last);
+            let part = gather.as_ref().map(Gather::part);
+            let sent = self.edge.send(shard, ids, message.clone(), share, part);
+            if sent.is_err() {
+                self.dropped(count, bytes);
+                if let Some(gather) = &gather {
+                    gather.refuse(Refusal::Overloaded);
+                }
+            }
+        }
+    }
+
+    /// What a message takes of its owner's credit. Given back in parts, each when its shard is through
+    /// with it; without any part, at once.
+    fn credit(&self, owner: Option<Owner>, ids: &Ids, message: &Message) -> Option<Credit> {
+        owner.and_then(|owner| self.credits.take(owner, ids, message, &self.metrics))
+    }
+
+    fn close(&self, ids: Ids, reason: Reason, answer: Option<Answer>) {
+        let parts = self.by_shard(ids);
+        let gather = answer.map(|answer| Gather::closed(parts.len(), answer));
+        for (shard, ids) in parts {
+            let part = gather.as_ref().map(Gather::part);
+            if self.edge.close(shard, ids, reason.clone(), part).is_err()
+                && let Some(gather) = &gather
+            {
+                gather.refuse(Refusal::Overloaded);
+            }
+        }
+    }
+
+    fn close_all(&self, per_second: u32, answer: Option<Answer>) {
+        let shards = self.edge.shards();
+        let gather = answer.map(|answer| Gather::closed(shards, answer));
+        for shard in 0..shards {
+            // The rate is divided so that the parts add up to it; a shard whose part is nothing
+            // closes one a second, or its connections would never go.
+            let share = |upto: usize| (u64::from(per_second) * upto as u64) / shards as u64;
+            let part = u32::try_from(share(shard + 1) - share(shard)).expect("a part is no more");
+            self.edge
+                .close_all(shard, part.max(1), gather.as_ref().map(Gather::part));
+        }
+    }
+
+    fn connections(&self, id: Id, answer: Option<Answer>) {
+        let Some(answer) = answer else { return };
+        let gather = Gather::connections(answer);
+        if self.edge.connections(id, gather.part()).is_err() {
+            gather.refuse(Refusal::Overloaded);
+        }
+    }
+
+    fn info(&self) -> Vec<(&'static str, InfoValue)> {
+        let metrics = &self.metrics;
+        let of = |transport| metrics.connections.of(transport).value();
+        let dropped = Dropped::ALL
+            .iter()
+            .map(|&reason| metrics.dropped.of(reason).value())
+            .sum();
+        let mut info = self.about.clone();
+        for (name, value) in [
+            ("connections", of(Transport::Chunked) + of(Transport::Sse)),
+            ("shards", self.edge.shards() as u64),
+            ("owners", metrics.owners.value()),
+            ("links", metrics.links.value()),
+            ("messages_delivered", metrics.delivered.value()),
+            ("messages_dropped", dropped),
+            ("outbox_bytes", metrics.outbox_bytes.value()),
+            ("shard_queue_bytes", metrics.shard_queue_bytes.value()),
+        ] {
+            info.push((name, InfoValue::Int(value)));
+        }
+        info
+    }
+
+    /// The ids of each shard that has any, in their order.
+    fn by_shard(&self, ids: Ids) -> Vec<(usize, Ids)> {
+        match ids {
+            Ids::One(id) => vec![(self.edge.shard_of(&id), Ids::One(id))],
+            Ids::Many(ids) => {
+                let parts = self.split(ids).into_iter();
+                parts.map(|(shard, ids)| (shard, Ids::Many(ids))).collect()
+            }
+        }
+    }
+
+    /// Looks at each id once, and makes one list a shard.
+    fn split(&self, ids: Vec<Id>) -> Vec<(usize, Vec<Id>)> {
+        let shards = self.edge.shards();
+        if ids.is_empty() {
+            return Vec::new();
+        }
+        if shards == 1 {
+            return vec![(0, ids)];
+        }
+        // A quarter more than an even share: a seeded hash hardly ever needs more.
+        let share = (ids.len() / shards).saturating_mul(5) / 4 + 1;
+        let list = |shard| (shard, Vec::with_capacity(share.min(ids.len())));
+        let mut parts: Vec<(usize, Vec<Id>)> = (0..shards).map(list).collect();
+        for id in ids {
+            parts[self.edge.shard_of(&id)].1.push(id);
+        }
+        parts.retain(|(_, ids)| !ids.is_empty());
+        parts
+    }
+
+    fn dropped(&self, count: usize, bytes: usize) {
+        self.metrics
+            .dropped
+            .of(Dropped::ShardQueueFull)
+            .add(count as u64);
+        self.metrics.overloaded_bytes.add(bytes as u64);
+    }
+}
+
+/// The part of a message's credit for a shard that `ids` of its ids are on: the last gets the rest.
+fn share(credit: &mut Option<Credit>, ids: usize, is_last: bool) -> Option<Credit> {
+    if is_last {
+        return credit.take();
+    }
+    let whole = credit.as_mut()?;
+    Some(whole.split(ID_COST * ids as u64))
+}

@@ -1,0 +1,242 @@
+//! Who is attached, what waits for them, and when they need a new snapshot.
+//!
+//! No thread and no socket: [`pump`](super::pump) brings news and takes batches. Life of an owner:
+//!
+//! | state | news of a shard | leaves it by |
+//! |---|---|---|
+//! | syncing | told from that shard's `SnapshotBegin` on | the last shard's `SnapshotEnd` → in step; too much waiting, or news lost → lagging |
+//! | in step | told | too much waiting, or news lost → lagging; attach → syncing |
+//! | lagging | dropped and counted | its way is free again → syncing, with a new epoch |
+//!
+//! Why a snapshot needs no pause: a shard tells its news in order, and from `SnapshotBegin` on they
+//! are complete. A connection that opens meanwhile may be told twice, which does no harm; one that
+//! closes is told as closed only after it was told as opened, or without, which does no harm
+//! either.
+
+use std::collections::BTreeMap;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::credits::Credits;
+use super::{Busy, Config, Uplink};
+use crate::edge::{Edge, Ledger, News};
+use crate::metrics::{Dropped, Metrics};
+use crate::wire::{Event, Owner};
+
+/// All owners.
+pub(super) struct Owners {
+    owners: BTreeMap<Owner, Attached>,
+    shards: usize,
+    epoch: u64,
+    owners_max: usize,
+    events_max: usize,
+    batch_max: usize,
+    /// What owners have been told of overload: messages, bytes.
+    overload: (u64, u64),
+    credits: Arc<Credits>,
+    metrics: Arc<Metrics>,
+}
+
+struct Attached {
+    /// Also the name of its snapshot.
+    epoch: u64,
+    /// Shards whose snapshot has begun, by number.
+    live: Vec<bool>,
+    /// Shards whose snapshot has ended.
+    ended: usize,
+    waiting: VecDeque<Event>,
+    /// Shards that have more of the snapshot, and from where. They are asked for it when the part
+    /// before is told, so that a snapshot of any size needs the room of a few parts.
+    more: Vec<(u8, u32)>,
+    is_lagging: bool,
+    /// Goes on through lag, and begins anew with each attach.
+    credit: Arc<Ledger>,
+    /// What the owner has been told of it.
+    acked: u64,
+}
+
+impl Owners {
+    pub(super) fn new(
+        config: &Config,
+        shards: usize,
+        credits: Arc<Credits>,
+        metrics: Arc<Metrics>,
+    ) -> Owners {
+        Owners {
+            owners: BTreeMap::new(),
+            shards,
+            epoch: config.epoch_base,
+            owners_max: config.owners_max,
+            events_max: config.owner_events_max,
+            batch_max: config.batch_events_max,
+            overload: (0, 0),
+            credits,
+            metrics,
+        }
+    }
+
+    /// Attaches, or attaches anew; says the epoch and the credit, `None` when there are too many
+    /// owners.
+    pub(super) fn attach(&mut self, owner: Owner, edge: &Edge) -> Option<(u64, u64)> {
+        if !self.owners.contains_key(&owner) && self.owners.len() >= self.owners_max {
+            return None;
+        }
+        let credit = edge.ledger();
+        self.credits.open(owner, Arc::clone(&credit));
+        let attached = self.sync(edge, credit, 0);
+        let granted = (attached.epoch, attached.credit.window());
+        self.owners.insert(owner, attached);
+        self.metrics.owners.set(self.owners.len() as u64);
+        Some(granted)
+    }
+
+    pub(super) fn detach(&mut self, owner: Owner) {
+        self.credits.close(owner);
+        self.owners.remove(&owner);
+        self.metrics.owners.set(self.owners.len() as u64);
+    }
+
+    /// The beginning of a new epoch for one owner.
+    fn sync(&mut self, edge: &Edge, credit: Arc<Ledger>, acked: u64) -> Attached {
+        self.epoch += 1;
+        self.metrics.snapshots.increment();
+        edge.snapshot(self.epoch);
+        Attached {
+            epoch: self.epoch,
+            live: vec![false; self.shards],
+            ended: 0,
+            waiting: VecDeque::from([Event::SnapshotBegin]),
+            more: Vec::new(),
+            is_lagging: false,
+            credit,
+            acked,
+        }
+    }
+
+    /// Gives a piece of news to those whom it concerns.
+    pub(super) fn handle_news(&mut self, news: News) {
+        match news {
+            News::Event { shard, event } => {
+                let shard = usize::from(shard);
+                let concerned = |owner: &&mut Attached| owner.live[shard];
+                for owner in self.owners.values_mut().filter(concerned) {
+                    owner.waiting.push_back(event.clone());
+                }
+            }
+            News::SnapshotBegin { shard, attachment } => {
+                if let Some(owner) = self.of(attachment) {
+                    owner.live[usize::from(shard)] = true;
+                }
+            }
+            News::Snapshot {
+                shard,
+                attachment,
+                events,
+                next,
+            } => {
+                let shards = self.shards;
+                if let Some(owner) = self.of(attachment) {
+                    owner.waiting.extend(events);
+                    match next {
+                        Some(from) => owner.more.push((shard, from)),
+                        None => owner.ended += 1,
+                    }
+                    if owner.ended == shards && next.is_none() {
+                        owner.waiting.push_back(Event::SnapshotEnd);
+                    }
+                }
+            }
+        }
+    }
+
+    /// News were lost on the way: nobody's picture can be trusted.
+    pub(super) fn handle_loss(&mut self) {
+        for owner in self.owners.values_mut() {
+            owner.lag(&self.metrics);
+        }
+    }
+
+    /// Tells overload, when there was any since the last time.
+    pub(super) fn handle_overload(&mut self) {
+        let count = self.metrics.dropped.of(Dropped::ShardQueueFull).value();
+        let bytes = self.metrics.overloaded_bytes.value();
+        let (told_count, told_bytes) = self.overload;
+        if count > told_count {
+            self.overload = (count, bytes);
+            let (count, bytes) = (count - told_count, bytes.saturating_sub(told_bytes));
+            for owner in self.owners.values_mut().filter(|owner| !owner.is_lagging) {
+                owner.waiting.push_back(Event::Overloaded { count, bytes });
+            }
+        }
+    }
+
+    /// Tells what waits, as far as the ways are free. `true` when something still waits.
+    pub(super) fn tell(&mut self, uplink: &dyn Uplink, edge: &Edge) -> bool {
+        let mut is_waiting = false;
+        let mut returned = Vec::new();
+        for (&owner, attached) in &mut self.owners {
+            if attached.is_lagging {
+                // An empty batch asks whether the way is free; nothing is sent for it.
+                if uplink.tell(owner, attached.epoch, &[]).is_ok() {
+                    returned.push(owner);
+                }
+                is_waiting = true;
+                continue;
+            }
+            while !attached.waiting.is_empty() {
+                let count = attached.waiting.len().min(self.batch_max);
+                let batch = &attached.waiting.make_contiguous()[..count];
+                if uplink.tell(owner, attached.epoch, batch) == Err(Busy) {
+                    is_waiting = true;
+                    break;
+                }
+                attached.waiting.drain(..count);
+                self.metrics.events.add(count as u64);
+            }
+            if attached.waiting.is_empty() {
+                is_waiting |= attached.ack(owner, uplink) == Err(Busy);
+                for (shard, from) in attached.more.drain(..) {
+                    edge.snapshot_more(shard, attached.epoch, from);
+                }
+            }
+            if attached.waiting.len() > self.events_max {
+                attached.lag(&self.metrics);
+            }
+        }
+        for owner in returned {
+            if let Some(before) = self.owners.remove(&owner) {
+                let attached = self.sync(edge, before.credit, before.acked);
+                self.owners.insert(owner, attached);
+            }
+        }
+        is_waiting
+    }
+
+    fn of(&mut self, attachment: u64) -> Option<&mut Attached> {
+        self.owners
+            .values_mut()
+            .find(|owner| owner.epoch == attachment && !owner.is_lagging)
+    }
+}
+
+impl Attached {
+    /// Tells what has come back of the credit since the last time. After all that waits, so never
+    /// before the beginning of its epoch's snapshot, and outside of it, so never lost by lagging.
+    fn ack(&mut self, owner: Owner, uplink: &dyn Uplink) -> Result<(), Busy> {
+        let given = self.credit.given();
+        let bytes = given - self.acked;
+        if bytes > 0 {
+            uplink.tell(owner, self.epoch, &[Event::Ack { bytes }])?;
+            self.acked = given;
+        }
+        Ok(())
+    }
+
+    fn lag(&mut self, metrics: &Metrics) {
+        metrics.events_lost.add(self.waiting.len() as u64);
+        self.waiting = VecDeque::new();
+        self.more.clear();
+        self.live.fill(false);
+        self.is_lagging = true;
+    }
+}

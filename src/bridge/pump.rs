@@ -1,0 +1,66 @@
+//! The thread that takes news from the shards, in batches, and tells the owners.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::owners::Owners;
+use super::{Config, Uplink};
+use crate::edge::{Edge, Taken};
+
+/// How long the pump waits for news when nothing else is to be done: overload is looked for this
+/// often.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// How often a busy way is tried again.
+const RETRY: Duration = Duration::from_millis(5);
+
+pub(super) struct Pump {
+    edge: Edge,
+    uplink: Arc<dyn Uplink>,
+    owners: Arc<Mutex<Owners>>,
+    window: Duration,
+    enough: usize,
+}
+
+impl Pump {
+    pub(super) fn new(
+        config: &Config,
+        edge: Edge,
+        uplink: Arc<dyn Uplink>,
+        owners: Arc<Mutex<Owners>>,
+    ) -> Pump {
+        Pump {
+            edge,
+            uplink,
+            owners,
+            window: config.batch_window,
+            enough: config.batch_events_max,
+        }
+    }
+
+    /// Runs until the newsfeed is closed and everything in it is told, or cannot be.
+    pub(super) fn run(self) {
+        let newsfeed = self.edge.newsfeed();
+        let mut news = Vec::new();
+        let mut is_waiting = false;
+        loop {
+            let patience = if is_waiting { RETRY } else { PATIENCE };
+            let taken = newsfeed.take(&mut news, patience, self.window, self.enough);
+            if taken == Taken::Closed {
+                return;
+            }
+            let mut owners = self
+                .owners
+                .lock()
+                .expect("the owners' lock is never poisoned");
+            if taken == Taken::Lost {
+                owners.handle_loss();
+            }
+            for news in news.drain(..) {
+                owners.handle_news(news);
+            }
+            owners.handle_overload();
+            is_waiting = owners.tell(&*self.uplink, &self.edge);
+        }
+    }
+}

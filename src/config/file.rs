@@ -1,0 +1,160 @@
+//! The config file: TOML, every key optional, every unknown key an error.
+//!
+//! Only the file's shape is here. Where a key is absent the room's own default stands.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::units::{Size, Span, SpanOrOff};
+use super::{Error, LogFormat};
+
+/// The whole file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub(super) name: Option<String>,
+    pub(super) cookie_file: Option<PathBuf>,
+    pub(super) connect: Option<Vec<String>>,
+    pub(super) shards: Option<usize>,
+    pub(super) drain_timeout: Option<Span>,
+    #[serde(default)]
+    pub(super) http: Http,
+    #[serde(default)]
+    pub(super) outbox: Outbox,
+    #[serde(default)]
+    pub(super) dist: Dist,
+    #[serde(default)]
+    pub(super) admin: Admin,
+    #[serde(default)]
+    pub(super) log: Log,
+}
+
+/// `[http]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Http {
+    pub(super) listen: Option<Vec<SocketAddr>>,
+    pub(super) demo: Option<bool>,
+    pub(super) connections_max: Option<usize>,
+    pub(super) connections_per_id_max: Option<usize>,
+    pub(super) heads_max: Option<usize>,
+    pub(super) head_bytes_max: Option<Size>,
+    pub(super) head_timeout: Option<Span>,
+    pub(super) heartbeat: Option<SpanOrOff>,
+    pub(super) retry: Option<Span>,
+    pub(super) queue_bytes_max: Option<Size>,
+}
+
+/// `[outbox]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Outbox {
+    pub(super) bytes_max: Option<Size>,
+    pub(super) messages_max: Option<usize>,
+    pub(super) total_bytes_max: Option<Size>,
+}
+
+/// `[dist]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Dist {
+    pub(super) listen: Option<SocketAddr>,
+    pub(super) epmd: Option<bool>,
+    pub(super) allow: Option<Vec<String>>,
+    #[serde(default)]
+    pub(super) cookies: BTreeMap<String, PathBuf>,
+    pub(super) handshakes_max: Option<usize>,
+    pub(super) tls: Option<Tls>,
+    pub(super) tick_time: Option<Span>,
+    pub(super) frame_bytes_max: Option<Size>,
+    pub(super) watches_max: Option<usize>,
+    pub(super) handshake_timeout: Option<Span>,
+}
+
+/// `[dist.tls]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tls {
+    pub(super) certificate: PathBuf,
+    pub(super) key: PathBuf,
+    pub(super) ca: PathBuf,
+}
+
+/// `[admin]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Admin {
+    pub(super) listen: Option<SocketAddr>,
+}
+
+/// `[log]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Log {
+    pub(super) filter: Option<String>,
+    pub(super) format: Option<LogFormat>,
+}
+
+impl File {
+    /// Reads a file; an error names the file, the key, the value and what is accepted.
+    pub(super) fn read(path: &Path) -> Result<File, Error> {
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        File::parse(&text).map_err(|what| Error::File {
+            path: path.to_owned(),
+            what,
+        })
+    }
+
+    fn parse(text: &str) -> Result<File, String> {
+        let parsed = toml::Deserializer::parse(text).map_err(|error| at(text, &error))?;
+        serde_path_to_error::deserialize(parsed).map_err(|error| {
+            let key = error.path().to_string();
+            format!("{key}: {}", at(text, error.inner()))
+        })
+    }
+}
+
+fn at(text: &str, error: &toml::de::Error) -> String {
+    let message = error.message().trim_end().replace('\n', "; ");
+    match error.span() {
+        Some(span) => {
+            let line = text[..span.start.min(text.len())].matches('\n').count() + 1;
+            format!("{message} (line {line})")
+        }
+        None => message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn keys_are_read() {
+        let file =
+            File::parse("shards = 2\n[http]\nheartbeat = \"off\"\nretry = \"5s\"\n").unwrap();
+        assert_eq!(file.shards, Some(2));
+        assert_eq!(file.http.heartbeat, Some(SpanOrOff(None)));
+        assert_eq!(file.http.retry, Some(Span(Duration::from_secs(5))));
+    }
+
+    #[test]
+    fn an_error_names_key_value_accepted_form_and_line() {
+        let error = File::parse("\n[http]\nhead_bytes_max = \"8 XB\"\n").unwrap_err();
+        for part in ["http.head_bytes_max", "8 XB", "8 KiB", "line 3"] {
+            assert!(error.contains(part), "{error}");
+        }
+        let error = File::parse("[http]\nlissten = 1\n").unwrap_err();
+        for part in ["lissten", "listen"] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! What a message to this node asks for: the shapes that `!`, `call`, `cast` and io make.
+//!
+//! Nothing is executed and nothing answered here. A shape that is not known is a value, not an
+//! error: the link counts it and says once in a while what was expected. Terms: the page "What
+//! Erlang says and hears" of the design; tags of calls: OTP's `gen.erl`.
+
+use bytes::Bytes;
+
+use super::id::{id, ids};
+use super::iodata::flatten;
+use super::scan::{Refused, tag};
+use super::view::{Kind, Term};
+use super::write::atom;
+use crate::wire::{Command, EventMeta, Message, Reason, Signal};
+
+/// The longest reason that is kept and echoed to owners, encoded. A longer one would ride along in
+/// every `closed` event of a mass close.
+const REASON_BYTES_MAX: usize = 1024;
+
+/// A message, by its shape.
+#[derive(Debug)]
+pub(crate) enum Shape<'a> {
+    /// `{Id, Msg}` or `{[Id], Msg}`.
+    Deliver(Command),
+    /// A call of `gen`'s: somebody waits.
+    Call(Call<'a>),
+    /// `{'$gen_cast', Request}`.
+    Cast(Term<'a>),
+    /// `{io_request, From, ReplyAs, _}`: somebody waits.
+    Io { from: Term<'a>, reply_as: Term<'a> },
+    /// Anything else.
+    Unknown,
+}
+
+/// `{Label, {From, Tag}, Request}`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Call<'a> {
+    /// The caller's pid.
+    pub(crate) from: Term<'a>,
+    /// Echoed in the answer, and where the answer goes.
+    pub(crate) tag: Term<'a>,
+    /// `None` for calls that are not `gen_server`'s: of `sys` and `gen_event`.
+    pub(crate) request: Option<Term<'a>>,
+}
+
+/// Where the answer to a call goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReplyAddress<'a> {
+    /// To the alias that the caller made for this call.
+    Alias(Term<'a>),
+    /// To the caller.
+    Pid(Term<'a>),
+}
+
+/// A request in a call or cast.
+#[derive(Debug)]
+pub(crate) enum Request<'a> {
+    /// `{is_auth, Node}`: `net_adm:ping`.
+    IsAuth,
+    /// A command that needs nothing of the link.
+    Command(Command),
+    /// `{attach, Pid, Options}`; the one option is `credit => true`.
+    Attach { pid: Term<'a>, on_credit: bool },
+    /// `detach`.
+    Detach,
+    /// Not a command.
+    Bad,
+}
+
+/// The term of a payload (without its version byte); all of the payload must be it.
+pub(crate) fn payload(bytes: &[u8]) -> Result<Term<'_>, Refused> {
+    match Term::parse(bytes)? {
+        (term, []) => Ok(term),
+        _ => Err(Refused::Malformed("payload: bytes after the term")),
+    }
+}
+
+/// What a message to a registered name is. `frame` is the buffer that the term lies in.
+pub(crate) fn shape<'a>(message: Term<'a>, frame: &Bytes) -> Shape<'a> {
+    let Kind::Tuple(elements) = message.kind() else {
+        return Shape::Unknown;
+    };
+    let shape = match elements.count() {
+        2 => elements
+            .first()
+            .and_then(|[first, second]| pair(first, second, frame)),
+        3 => elements.first().and_then(call),
+        4 => elements.first().and_then(io),
+        _ => None,
+    };
+    shape.unwrap_or(Shape::Unknown)
+}
+
+/// The call in a payload that is refused as a whole, when only its request is at fault: a native
+/// record, say.
+pub(crate) fn call_of_undecodable(bytes: &[u8]) -> Option<Call<'_>> {
+    let [tag::SMALL_TUPLE, 3, rest @ ..] = bytes else {
+        return None;
+    };
+    let (_, rest) = Term::parse(rest).ok()?;
+    let (from, _) = Term::parse(rest).ok()?;
+    let [from, tag] = from.tuple()?;
+    from.pid()?;
+    let request = None;
+    Some(Call { from, tag, request })
+}
+
+fn pair<'a>(first: Term<'a>, second: Term<'a>, frame: &Bytes) -> Option<Shape<'a>> {
+    if first.atom() == Some("$gen_cast") {
+        return Some(Shape::Cast(second));
+    }
+    let message = Message::new(flatten(second.bytes(), frame)?);
+    let ids = ids(first)?;
+    Some(Shape::Deliver(Command::Send {
+        ids,
+        message,
+        credit: None,
+    }))
+}
+
+fn call([label, from, request]: [Term<'_>; 3]) -> Option<Shape<'_>> {
+    let [from, tag] = from.tuple()?;
+    from.pid()?;
+    let request = (label.atom() == Some("$gen_call")).then_some(request);
+    Some(Shape::Call(Call { from, tag, request }))
+}
+
+fn io([label, from, reply_as, _]: [Term<'_>; 4]) -> Option<Shape<'_>> {
+    (label.atom() == Some("io_request") && from.pid().is_some())
+        .then_some(Shape::Io { from, reply_as })
+}
+
+impl<'a> Call<'a> {
+    /// `[alias|Ref]` and `[[alias|Ref]|_]` name an alias; any other tag means the caller itself.
+    pub(crate) fn reply_address(&self) -> ReplyAddress<'a> {
+        let alias = alias(self.tag).or_else(|| {
+            let Kind::List(list) = self.tag.kind() else {
+                return None;
+            };
+            let [head] = list.elements().first()?;
+            alias(head)
+        });
+        alias.map_or(ReplyAddress::Pid(self.from), ReplyAddress::Alias)
+    }
+}
+
+fn alias(tag: Term<'_>) -> Option<Term<'_>> {
+    let Kind::List(list) = tag.kind() else {
+        return None;
+    };
+    let ([head], reference) = list.split()?;
+    (head.atom() == Some("alias") && reference.is_reference()).then_some(reference)
+}
+
+/// What a call or cast asks for.
+pub(crate) fn request<'a>(term: Term<'a>, frame: &Bytes) -> Request<'a> {
+    if let Some(atom) = term.atom() {
+        return match atom {
+            "info" => Request::Command(Command::Info),
+            "detach" => Request::Detach,
+            _ => Request::Bad,
+        };
+    }
+    let Kind::Tuple(elements) = term.kind() else {
+        return Request::Bad;
+    };
+    let request = match elements.count() {
+        2 => elements.first().and_then(|[verb, argument]| {
+            Some(match verb.atom()? {
+                "is_auth" => Request::IsAuth,
+                "connections" => Request::Command(Command::Connections { id: id(argument)? }),
+                "close_all" => Request::Command(Command::CloseAll {
+                    per_second: rate(argument)?,
+                }),
+                _ => return None,
+            })
+        }),
+        3 => elements.first().and_then(|[verb, first, second]| {
+            Some(match verb.atom()? {
+                "send" => send(first, second, None, frame)?,
+                "close" => Request::Command(Command::Close {
+                    ids: ids(first)?,
+                    reason: reason(second),
+                }),
+                "attach" => {
+                    first.pid()?;
+                    let on_credit = on_credit(second)?;
+                    Request::Attach {
+                        pid: first,
+                        on_credit,
+                    }
+                }
+                _ => return None,
+            })
+        }),
+        4 => elements.first().and_then(|[verb, first, second, options]| {
+            (verb.atom() == Some("send")).then_some(())?;
+            send(first, second, Some(options), frame)
+        }),
+        _ => None,
+    };
+    request.unwrap_or(Request::Bad)
+}
+
+fn send<'a>(
+    whom: Term<'a>,
+    what: Term<'a>,
+    options: Option<Term<'a>>,
+    frame: &Bytes,
+) -> Option<Request<'a>> {
+    let message = Message {
+        payload: flatten(what.bytes(), frame)?,
+        meta: match options {
+            Some(options) => event_options(options, frame)?,
+            None => None,
+        },
+    };
+    let ids = ids(whom)?;
+    Some(Request::Command(Command::Send {
+        ids,
+        message,
+        credit: None,
+    }))
+}
+
+/// Whether `credit => true` is among the options of an attach; others may come, and are ignored.
+fn on_credit(options: Term<'_>) -> Option<bool> {
+    let Kind::Map(mut pairs) = options.kind() else {
+        return None;
+    };
+    while let Some(key) = pairs.next() {
+        let value = pairs.next()?;
+        if key.atom() == Some("credit") {
+            return Some(value.atom() == Some("true"));
+        }
+    }
+    Some(false)
+}
+
+/// `#{event => iodata, id => iodata}`, both optional. The outer `None`: not such a map.
+#[expect(
+    clippy::option_option,
+    reason = "absent and wrong are different answers"
+)]
+fn event_options(options: Term<'_>, frame: &Bytes) -> Option<Option<Box<EventMeta>>> {
+    let Kind::Map(mut pairs) = options.kind() else {
+        return None;
+    };
+    let mut meta = EventMeta::default();
+    while let Some(key) = pairs.next() {
+        let value = pairs.next()?;
+        match key.atom()? {
+            "event" => meta.event = Some(field(value, frame)?),
+            "id" => meta.id = Some(field(value, frame)?),
+            _ => return None,
+        }
+    }
+    let is_plain = meta == EventMeta::default();
+    Some((!is_plain).then(|| Box::new(meta)))
+}
+
+/// The value of an SSE field: a line break would begin another field, a NUL voids an event id.
+fn field(value: Term<'_>, frame: &Bytes) -> Option<Bytes> {
+    let bytes = flatten(value.bytes(), frame)?;
+    let is_line = !bytes.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0));
+    is_line.then_some(bytes)
+}
+
+fn rate(term: Term<'_>) -> Option<u32> {
+    let rate = u32::try_from(term.int()?).ok()?;
+    (rate > 0).then_some(rate)
+}
+
+/// A reason as it came, or the atom `reason_too_long` for one above 1 KiB.
+pub(crate) fn reason(term: Term<'_>) -> Reason {
+    if term.bytes().len() > REASON_BYTES_MAX {
+        return atom_reason("reason_too_long");
+    }
+    Reason::Asked(Bytes::copy_from_slice(term.bytes()))
+}
+
+/// The reason that is this atom.
+pub(crate) fn atom_reason(name: &str) -> Reason {
+    Reason::Asked(atom(name).into())
+}
+
+/// What a message to the pid of a connection tells it: iodata, `{event, Name, Msg}`,
+/// `{event, Name, EventId, Msg}`, `close` (reason `normal`) or `{close, Reason}`.
+pub(crate) fn signal(message: Term<'_>, frame: &Bytes) -> Option<Signal> {
+    let event = |event, id, payload: Term<'_>| {
+        let meta = EventMeta { event, id };
+        Some(Signal::Deliver(Message {
+            payload: flatten(payload.bytes(), frame)?,
+            meta: Some(Box::new(meta)),
+        }))
+    };
+    match message.kind() {
+        Kind::Atom(atom) => (atom.0 == "close").then(|| Signal::Close(atom_reason("normal"))),
+        Kind::Tuple(elements) => {
+            let [verb] = elements.first()?;
+            match (verb.atom()?, elements.count()) {
+                ("close", 2) => {
+                    let [_, why] = elements.first()?;
+                    Some(Signal::Close(reason(why)))
+                }
+                ("event", 3) => {
+                    let [_, name, payload] = elements.first()?;
+                    event(Some(field(name, frame)?), None, payload)
+                }
+                ("event", 4) => {
+                    let [_, name, id, payload] = elements.first()?;
+                    event(Some(field(name, frame)?), Some(field(id, frame)?), payload)
+                }
+                _ => None,
+            }
+        }
+        _ => flatten(message.bytes(), frame).map(|payload| Signal::Deliver(Message::new(payload))),
+    }
+}

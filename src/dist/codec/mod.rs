@@ -1,0 +1,41 @@
+//! Bytes to vocabulary and back: the only place that knows the external term format.
+//!
+//! No sockets, no state, no decisions: what to do about a message is `link`'s concern. The way in
+//! is bounded at every step: `scan` walks a term without trusting a number in it, `view` then looks
+//! at it in place, `control` and `command` give it meaning, `id` and `iodata` copy what is kept. A
+//! frame never makes us allocate more than about twice its own size, but for ids (24 bytes each, at
+//! most a million). `fast` goes before all that: it knows the shapes of nearly all traffic at sight, and
+//! leaves the rest. The way out is `write`, with `reply` and `outbound` on top.
+
+mod command;
+mod control;
+mod fast;
+#[cfg(test)]
+mod fast_test;
+mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
+mod id;
+mod iodata;
+#[cfg(test)]
+mod oracle_test;
+mod outbound;
+mod reply;
+mod scan;
+#[cfg(test)]
+mod vectors_test;
+mod view;
+mod write;
+
+pub(crate) use command::{
+    Call, ReplyAddress, Request, Shape, atom_reason, call_of_undecodable, payload, reason, request,
+    shape, signal,
+};
+pub(crate) use control::{Control, Malformed, split};
+pub(crate) use fast::sent;
+pub(crate) use frame::{Body, HEADER, Message, Part, open, write_part_header};
+pub(crate) use outbound::{Outbound, Outgoing, Receiver};
+pub(crate) use reply::{answer, bad_request, events, gone, io_refused, reply};
+pub(crate) use scan::Refused;
+pub(crate) use view::{Pid, Term};
+pub(crate) use write::{Writer, atom, pid};

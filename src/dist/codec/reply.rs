@@ -1,0 +1,186 @@
+//! Answers and events as terms.
+//!
+//! Client bytes become binaries only. The vocabulary is `wire`'s; the shapes are those of the
+//! design's page "What Erlang says and hears".
+
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+
+use super::id;
+use super::view::Term;
+use super::write::{Writer, atom};
+use crate::dist::identity::Identity;
+use crate::wire::{Event, Gone, InfoValue, Reason, Reply};
+
+/// Requests up to this long are echoed in `{error, {bad_request, Request}}`; a longer one is
+/// `unknown`, so that an answer is never larger than a screen.
+const ECHO_BYTES_MAX: usize = 256;
+
+/// The payload that answers a call: `{Tag, Answer}`.
+pub(crate) fn answer(tag: &[u8], write: impl FnOnce(&mut Writer)) -> Vec<u8> {
+    let mut w = Writer::new();
+    w.tuple(2).raw(tag);
+    write(&mut w);
+    w.into_bytes()
+}
+
+/// `{io_reply, ReplyAs, {error, enotsup}}`
+pub(crate) fn io_refused(reply_as: Term<'_>) -> Vec<u8> {
+    let mut w = Writer::new();
+    w.tuple(3).atom("io_reply").raw(reply_as.bytes());
+    error(&mut w).atom("enotsup");
+    w.into_bytes()
+}
+
+/// `{error, {bad_request, Request}}`
+pub(crate) fn bad_request(w: &mut Writer, request: Option<Term<'_>>) {
+    error(w).tuple(2).atom("bad_request");
+    match request {
+        Some(term) if term.bytes().len() <= ECHO_BYTES_MAX => w.raw(term.bytes()),
+        _ => w.atom("unknown"),
+    };
+}
+
+/// `{error, ...`
+fn error(w: &mut Writer) -> &mut Writer {
+    w.tuple(2).atom("error")
+}
+
+/// What an edge answers.
+pub(crate) fn reply(w: &mut Writer, identity: &Identity, reply: &Reply) {
+    let ok = |w: &mut Writer| {
+        w.tuple(2).atom("ok");
+    };
+    match reply {
+        Reply::Ok => {
+            w.atom("ok");
+        }
+        Reply::Sent {
+            connections,
+            queued_bytes,
+        } => {
+            ok(w);
+            w.map(2).atom("connections").uint(*connections);
+            w.atom("queued_bytes").uint(*queued_bytes);
+        }
+        Reply::Closed { connections } => {
+            ok(w);
+            w.map(1).atom("connections").uint(*connections);
+        }
+        Reply::Connections(conns) => {
+            ok(w);
+            w.list(conns.len());
+            for conn in conns {
+                identity.write_conn(w, *conn);
+            }
+            w.nil();
+        }
+        Reply::Info(values) => {
+            ok(w);
+            w.map(values.len());
+            for (name, value) in values {
+                w.atom(name);
+                match value {
+                    InfoValue::Int(int) => w.uint(*int),
+                    InfoValue::Text(text) => w.binary(text.as_bytes()),
+                };
+            }
+        }
+        Reply::Attached { epoch, credit } => {
+            ok(w);
+            w.map(2).atom("epoch").uint(*epoch);
+            w.atom("credit").uint(*credit);
+        }
+        Reply::Refused(refusal) => {
+            error(w).atom(refusal.as_str());
+        }
+    }
+}
+
+/// `{lariat, Node, Epoch, [Event]}`
+pub(crate) fn events(identity: &Identity, epoch: u64, events: &[Event]) -> Vec<u8> {
+    let mut w = Writer::new();
+    w.tuple(4)
+        .atom("lariat")
+        .atom(identity.name.as_str())
+        .uint(epoch);
+    w.list(events.len());
+    for one in events {
+        event(&mut w, identity, one);
+    }
+    w.nil();
+    w.into_bytes()
+}
+
+fn event(w: &mut Writer, identity: &Identity, event: &Event) {
+    match event {
+        Event::SnapshotBegin => {
+            w.tuple(2).atom("snapshot").atom("begin");
+        }
+        Event::SnapshotEnd => {
+            w.tuple(2).atom("snapshot").atom("end");
+        }
+        Event::Opened { conn, id, info } => {
+            w.tuple(4).atom("opened");
+            identity.write_conn(w, *conn);
+            id::write(w, id);
+            w.map(1 + usize::from(info.peer.is_some()));
+            w.atom("transport").atom(info.transport.as_str());
+            if let Some(peer) = info.peer {
+                w.atom("peer");
+                address(w, peer);
+            }
+        }
+        Event::Closed { conn, id, reason } => {
+            w.tuple(4).atom("closed");
+            identity.write_conn(w, *conn);
+            id::write(w, id);
+            w.raw(&term_of(reason));
+        }
+        Event::Overloaded { count, bytes } => {
+            w.tuple(3).atom("overloaded").uint(*count).uint(*bytes);
+        }
+        Event::Ack { bytes } => {
+            w.tuple(2).atom("ack").uint(*bytes);
+        }
+    }
+}
+
+/// The reason in the DOWN and exit signals that say so: the one in the `closed` event, or why there
+/// is none.
+pub(crate) fn gone(gone: &Gone) -> Bytes {
+    match gone {
+        Gone::Closed(reason) => term_of(reason),
+        Gone::Before => atom("noproc").into(),
+        Gone::Lost => atom("panic").into(),
+        Gone::Overloaded => atom("system_limit").into(),
+    }
+}
+
+fn term_of(reason: &Reason) -> Bytes {
+    match reason {
+        Reason::Asked(term) => term.clone(),
+        known => atom(known.as_str()).into(),
+    }
+}
+
+/// `{Ip, Port}`, where `Ip` is what `inet:ip_address()` is: a tuple of 4 or 8 integers.
+fn address(w: &mut Writer, peer: SocketAddr) {
+    w.tuple(2);
+    match peer.ip() {
+        IpAddr::V4(ip) => {
+            w.tuple(4);
+            for octet in ip.octets() {
+                w.int(i64::from(octet));
+            }
+        }
+        IpAddr::V6(ip) => {
+            w.tuple(8);
+            for segment in ip.segments() {
+                w.int(i64::from(segment));
+            }
+        }
+    }
+    w.int(i64::from(peer.port()));
+}

@@ -1,0 +1,298 @@
+//! The terms in `test/vectors` mean here what `test/lariat_vectors.erl` says they mean there.
+//!
+//! Commands are read and compared as values, answers and news are written and compared byte by
+//! byte. A vector that no test here knows by name or by the beginning of its name fails.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::id::{id, write};
+use super::{Request, Shape, Term, Writer, events, payload, reply, request, shape, signal};
+use crate::dist::identity::{Identity, Named};
+use crate::wire::{Conn, Event, Id, InfoValue, OpenedInfo, Reason, Refusal, Reply, Transport};
+
+const CONN: Conn = Conn {
+    shard: 1,
+    slot: 2,
+    generation: 3,
+};
+
+const EPOCH: u64 = (1 << 63) + 5;
+
+fn identity() -> Identity {
+    Identity {
+        name: "lariat@127.0.0.1".parse().unwrap(),
+        creation: 7,
+    }
+}
+
+/// Name, and the term without its version byte.
+fn vectors() -> BTreeMap<&'static str, Bytes> {
+    include_str!("../../../test/vectors/terms.txt")
+        .lines()
+        .map(|line| {
+            let (name, digits) = line.split_once(' ').expect("a name and bytes");
+            let bytes = digits.as_bytes().chunks(2).map(|pair| {
+                let pair = std::str::from_utf8(pair).unwrap();
+                u8::from_str_radix(pair, 16).unwrap()
+            });
+            (name, bytes.collect())
+        })
+        .collect()
+}
+
+fn term(bytes: &Bytes) -> Term<'_> {
+    payload(bytes).expect("Erlang wrote it")
+}
+
+/// What the bytes of a message, request or signal are, as text.
+fn read(name: &str, bytes: &Bytes) -> String {
+    let said = |asked| match request(asked, bytes) {
+        Request::Command(command) => format!("{command:?}"),
+        Request::Attach { pid, on_credit } => {
+            let whom = identity().named_by(pid.pid().unwrap());
+            format!("Attach({whom:?}, {on_credit})")
+        }
+        Request::Bad => "Bad".to_owned(),
+        other => format!("{other:?}"),
+    };
+    match name.split('_').next() {
+        Some("request" | "bad") => said(term(bytes)),
+        Some("signal") => format!("{:?}", signal(term(bytes), bytes).expect("it is a signal")),
+        _ => match shape(term(bytes), bytes) {
+            Shape::Deliver(command) => format!("{command:?}"),
+            other => format!("{other:?}"),
+        },
+    }
+}
+
+fn sent(ids: &str, payload: &str, meta: &str) -> String {
+    format!(
+        "Send {{ ids: {ids}, message: Message {{ payload: b\"{payload}\", meta: {meta} }}, credit: None }}"
+    )
+}
+
+fn told(payload: &str, meta: &str) -> String {
+    format!("Deliver(Message {{ payload: b\"{payload}\", meta: {meta} }})")
+}
+
+/// What Erlang asks, by the name of its vector.
+fn asked() -> Vec<(&'static str, String)> {
+    let plain = |ids: &str, payload: &str| sent(ids, payload, "None");
+    let meta = |event: &str, id: &str| {
+        format!("Some(EventMeta {{ event: Some(b\"{event}\"), id: {id} }})")
+    };
+    let user = r"term:h\x02w\x04usera\x07";
+    vec![
+        ("deliver_int", plain("One(123)", "Hello")),
+        ("deliver_binary", plain("One(<<\"alice\">>)", "Hello")),
+        ("deliver_iolist", plain("One(1)", "Hello!")),
+        ("deliver_text", plain("One(1)", "Hello")),
+        ("deliver_nobody", plain("Many([])", "m")),
+        ("deliver_string", plain("Many([1, 2, 3])", "m")),
+        ("deliver_list", plain("Many([1000])", "m")),
+        (
+            "deliver_mixed",
+            plain(&format!("Many([1, <<\"b\">>, {user}])"), "m"),
+        ),
+        ("unknown_atom", "Unknown".to_owned()),
+        ("unknown_improper", "Unknown".to_owned()),
+        ("unknown_payload", "Unknown".to_owned()),
+        ("unknown_byte", "Unknown".to_owned()),
+        ("request_send", plain("One(1)", "m")),
+        ("request_send_many", plain("Many([1, <<\"b\">>])", "ab")),
+        (
+            "request_send_event",
+            sent("One(7)", "m", &meta("tick", "Some(b\"9\")")),
+        ),
+        ("request_send_plain", plain("One(7)", "m")),
+        (
+            "request_close",
+            r#"Close { ids: One(7), reason: Asked(b"h\x02w\x06kickedw\x03out") }"#.to_owned(),
+        ),
+        (
+            "request_close_many",
+            r#"Close { ids: Many([7, <<"b">>]), reason: Asked(b"w\x03bye") }"#.to_owned(),
+        ),
+        (
+            "request_close_all",
+            "CloseAll { per_second: 1000 }".to_owned(),
+        ),
+        (
+            "request_connections",
+            "Connections { id: <<\"alice\">> }".to_owned(),
+        ),
+        ("request_info", "Info".to_owned()),
+        ("request_detach", "Detach".to_owned()),
+        (
+            "request_attach",
+            format!("Attach({:?}, false)", Named::Conn(CONN)),
+        ),
+        ("request_is_auth", "IsAuth".to_owned()),
+        ("bad_send", "Bad".to_owned()),
+        ("bad_rate", "Bad".to_owned()),
+        ("bad_connections", "Bad".to_owned()),
+        ("bad_event", "Bad".to_owned()),
+        ("bad_option", "Bad".to_owned()),
+        ("signal_deliver", told("m", "None")),
+        ("signal_event", told("m", &meta("tick", "None"))),
+        ("signal_event_id", told("m", &meta("tick", "Some(b\"9\")"))),
+        ("signal_close", r#"Close(Asked(b"w\x06normal"))"#.to_owned()),
+        (
+            "signal_close_reason",
+            r#"Close(Asked(b"w\x03bye"))"#.to_owned(),
+        ),
+    ]
+}
+
+/// What we answer, by the name of its vector.
+fn answered() -> Vec<(&'static str, Reply)> {
+    let info = vec![
+        ("connections", InfoValue::Int(3)),
+        ("version", InfoValue::Text("1".to_owned())),
+    ];
+    let sent = Reply::Sent {
+        connections: 2,
+        queued_bytes: 1 << 40,
+    };
+    let attached = Reply::Attached {
+        epoch: 1 << 50,
+        credit: 8_388_608,
+    };
+    vec![
+        ("reply_ok", Reply::Ok),
+        ("reply_sent", sent),
+        ("reply_closed", Reply::Closed { connections: 300 }),
+        ("reply_connections", Reply::Connections(vec![CONN])),
+        ("reply_no_connections", Reply::Connections(Vec::new())),
+        ("reply_info", Reply::Info(info)),
+        ("reply_attached", attached),
+        ("reply_overloaded", Reply::Refused(Refusal::Overloaded)),
+        ("reply_stopping", Reply::Refused(Refusal::Stopping)),
+        ("reply_owners_limit", Reply::Refused(Refusal::OwnersLimit)),
+    ]
+}
+
+/// What owners are told, by the name of its vector.
+fn news() -> Vec<(&'static str, Vec<Event>)> {
+    let opened = |id, transport, peer: Option<&str>| Event::Opened {
+        conn: CONN,
+        id,
+        info: OpenedInfo {
+            transport,
+            peer: peer.map(|address| address.parse().unwrap()),
+        },
+    };
+    let closed = |reason| Event::Closed {
+        conn: CONN,
+        id: Id::Int(1),
+        reason,
+    };
+    let asked = Bytes::from_static(b"h\x02w\x06kickedw\x03out");
+    let reasons = [
+        Reason::Client,
+        Reason::OutboxFull,
+        Reason::Protocol,
+        Reason::Io,
+        Reason::Drain,
+        Reason::Shutdown,
+        Reason::Asked(asked),
+    ];
+    let alice = Id::Bin((*b"alice").into());
+    let (sse, chunked) = (Transport::Sse, Transport::Chunked);
+    let overloaded = Event::Overloaded {
+        count: 2,
+        bytes: 1 << 40,
+    };
+    vec![
+        (
+            "news_snapshot",
+            vec![Event::SnapshotBegin, Event::SnapshotEnd],
+        ),
+        (
+            "news_opened",
+            vec![opened(Id::Int(123), sse, Some("127.0.0.1:8080"))],
+        ),
+        (
+            "news_opened_v6",
+            vec![opened(alice, chunked, Some("[::1]:80"))],
+        ),
+        (
+            "news_opened_unknown_peer",
+            vec![opened(Id::Int(-1), sse, None)],
+        ),
+        ("news_closed", reasons.into_iter().map(closed).collect()),
+        ("news_overloaded", vec![overloaded]),
+        ("news_ack", vec![Event::Ack { bytes: 1 << 33 }]),
+    ]
+}
+
+#[test]
+fn commands_mean_what_erlang_means() {
+    let vectors = vectors();
+    for (name, expected) in asked() {
+        assert_eq!(read(name, &vectors[name]), expected, "{name}");
+    }
+}
+
+#[test]
+fn answers_and_news_are_the_bytes_that_erlang_expects() {
+    let vectors = vectors();
+    for (name, value) in answered() {
+        let mut writer = Writer::new();
+        reply(&mut writer, &identity(), &value);
+        assert_eq!(writer.into_bytes(), vectors[name], "{name}");
+    }
+    for (name, batch) in news() {
+        assert_eq!(events(&identity(), EPOCH, &batch), vectors[name], "{name}");
+    }
+}
+
+#[test]
+fn ids_have_one_encoding() {
+    for (name, bytes) in vectors() {
+        if !name.starts_with("id_") {
+            continue;
+        }
+        let id = id(term(&bytes)).unwrap_or_else(|| panic!("{name} is no id"));
+        let mut writer = Writer::new();
+        write(&mut writer, &id);
+        assert_eq!(writer.into_bytes(), bytes, "{name}");
+    }
+}
+
+#[test]
+fn pids_are_packed_as_their_names_say() {
+    for (name, bytes) in vectors() {
+        let Some(numbers) = name.strip_prefix("pid_") else {
+            continue;
+        };
+        let mut numbers = numbers.split('_').map(|number| number.parse().unwrap());
+        let mut next = || -> u32 { numbers.next().expect("three numbers") };
+        let conn = Conn {
+            shard: u8::try_from(next()).unwrap(),
+            slot: next(),
+            generation: next(),
+        };
+        let mut writer = Writer::new();
+        identity().write_conn(&mut writer, conn);
+        assert_eq!(writer.into_bytes(), bytes, "{name}");
+        let named = identity().named_by(term(&bytes).pid().unwrap());
+        assert_eq!(named, Named::Conn(conn), "{name}");
+    }
+}
+
+#[test]
+fn every_vector_is_known() {
+    let known: Vec<&str> = asked()
+        .iter()
+        .map(|(name, _)| *name)
+        .chain(answered().iter().map(|(name, _)| *name))
+        .chain(news().iter().map(|(name, _)| *name))
+        .collect();
+    for name in vectors().keys() {
+        let is_known = known.contains(name) || name.starts_with("id_") || name.starts_with("pid_");
+        assert!(is_known, "{name}: say in this file what it is");
+    }
+}

@@ -1,0 +1,189 @@
+//! The head of a request: from bytes to what the routes need to know.
+//!
+//! Pure: bytes in, a request or a refusal out. Syntax is `httparse`'s affair; here are the rules
+//! of RFC 9112 that decide whether a request may be answered at all. No bodies: a held stream
+//! takes none.
+
+use super::refusal::Refusal;
+
+/// Header fields that are looked at; a head with more is too large. Browsers send about 20.
+pub(super) const HEADERS_MAX: usize = 64;
+
+/// What the routes need to know of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) method: String,
+    /// The path as it was sent, without the query, still percent-encoded.
+    pub(super) path: String,
+    /// `Accept` names `text/event-stream`.
+    pub(super) accepts_events: bool,
+    /// HTTP/1.0: no chunks.
+    pub(super) is_http10: bool,
+    /// A body follows, or one of unknown length.
+    pub(super) has_body: bool,
+    /// Bytes of the head.
+    pub(super) length: usize,
+}
+
+/// Reads the head at the beginning of `bytes`; `None` when it is not complete yet.
+pub(super) fn parse(bytes: &[u8]) -> Result<Option<Head>, Refusal> {
+    let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut fields);
+    let length = match request.parse(bytes) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(httparse::Error::TooManyHeaders) => return Err(Refusal::HeadTooLarge),
+        Err(httparse::Error::Version) => return Err(Refusal::Version),
+        Err(error) => return Err(Refusal::BadRequest(syntax(error))),
+    };
+    let is_http10 = request.version == Some(0);
+    let (method, target) = (
+        request.method.unwrap_or_default(),
+        request.path.unwrap_or_default(),
+    );
+    let mut head = Head {
+        method: method.to_owned(),
+        path: path_of(target)?.to_owned(),
+        accepts_events: false,
+        is_http10,
+        has_body: false,
+        length,
+    };
+    let mut hosts = 0;
+    let mut lengths = 0;
+    for field in request.headers.iter() {
+        let value = field.value.trim_ascii();
+        if field.name.eq_ignore_ascii_case("host") {
+            hosts += 1;
+        } else if field.name.eq_ignore_ascii_case("accept") {
+            head.accepts_events |= names_event_stream(value);
+        } else if field.name.eq_ignore_ascii_case("transfer-encoding") {
+            head.has_body = true;
+        } else if field.name.eq_ignore_ascii_case("content-length") {
+            lengths += 1;
+            if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+                return Err(Refusal::BadRequest("Content-Length is not a number"));
+            }
+            head.has_body |= value.iter().any(|&digit| digit != b'0');
+        }
+    }
+    if hosts > 1 || hosts == 0 && !is_http10 {
+        return Err(Refusal::BadRequest("exactly one Host field is needed"));
+    }
+    if lengths > 1 {
+        return Err(Refusal::BadRequest("more than one Content-Length"));
+    }
+    Ok(Some(head))
+}
+
+/// The path of a request target: origin form, or absolute form as proxies send it (RFC 9112,
+/// section 3.2).
+fn path_of(target: &str) -> Result<&str, Refusal> {
+    let after_authority = |rest: &'_ str| rest.find(['/', '?']);
+    let rest = if target.starts_with('/') {
+        target
+    } else if let Some((_, rest)) = target.split_once("://") {
+        match after_authority(rest) {
+            Some(at) if rest[at..].starts_with('/') => &rest[at..],
+            _ => "/",
+        }
+    } else if target == "*" {
+        target
+    } else {
+        return Err(Refusal::BadRequest("the request target is no path"));
+    };
+    Ok(rest.split(['?', '#']).next().unwrap_or_default())
+}
+
+fn names_event_stream(accept: &[u8]) -> bool {
+    const NAME: &[u8] = b"text/event-stream";
+    accept
+        .windows(NAME.len())
+        .any(|part| part.eq_ignore_ascii_case(NAME))
+}
+
+fn syntax(error: httparse::Error) -> &'static str {
+    match error {
+        httparse::Error::HeaderName => "a header field's name has a forbidden byte",
+        httparse::Error::HeaderValue => "a header field's value has a forbidden byte",
+        httparse::Error::NewLine => "a line does not end with CR LF",
+        httparse::Error::Token => "the request line has a forbidden byte",
+        _ => "this is not an HTTP request",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn head(text: &str) -> Result<Option<Head>, Refusal> {
+        parse(text.as_bytes())
+    }
+
+    #[test]
+    fn an_event_source_is_recognised() {
+        let request =
+            "GET /stream/1?x=y HTTP/1.1\r\nHost: a\r\naccept: text/html, Text/Event-Stream\r\n\r\n";
+        let head = head(request).unwrap().unwrap();
+        assert_eq!(
+            (head.path.as_str(), head.accepts_events),
+            ("/stream/1", true)
+        );
+        assert_eq!(head.length, request.len());
+    }
+
+    #[test]
+    fn absolute_form_is_a_path_too() {
+        let request = "GET http://a.example/stream/2 HTTP/1.1\r\nHost: a.example\r\n\r\n";
+        assert_eq!(head(request).unwrap().unwrap().path, "/stream/2");
+        let request = "GET http://a.example HTTP/1.1\r\nHost: a.example\r\n\r\n";
+        assert_eq!(head(request).unwrap().unwrap().path, "/");
+    }
+
+    #[test]
+    fn what_may_not_be_answered_is_refused() {
+        for request in [
+            "GET / HTTP/1.1\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+            "GET x HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+            "GET / HTTP/1.1\r\nHo st: a\r\n\r\n",
+            "\0\0\0\0",
+        ] {
+            assert!(
+                matches!(head(request), Err(Refusal::BadRequest(_))),
+                "{request:?}"
+            );
+        }
+        assert_eq!(
+            head("GET / HTTP/2.0\r\nHost: a\r\n\r\n"),
+            Err(Refusal::Version)
+        );
+        assert!(
+            head(
+                "GET / HTTP/1.0
+
+"
+            )
+            .unwrap()
+            .unwrap()
+            .is_http10
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_answered(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = parse(&bytes);
+        }
+
+        #[test]
+        fn a_head_that_is_cut_is_incomplete(cut in 0_usize..60) {
+            let request = "GET /stream/1 HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n";
+            prop_assert_eq!(head(&request[..cut]), Ok(None));
+        }
+    }
+}

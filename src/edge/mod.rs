@@ -1,0 +1,415 @@
+//! Holds the connections: listeners that read request heads, shards that own sockets.
+//!
+//! The edge does not know Erlang, the hidden node or owners. Commands come in as calls of
+//! [`Edge`], news go out through the [`Newsfeed`].
+//!
+//! Threads: the listeners and heads run on the tokio runtime that [`start`] is called in; each
+//! shard is one thread of its own, named `shard-N`. An id lives on exactly one shard.
+
+mod batch;
+mod credit;
+mod demo;
+mod greeting;
+mod head;
+mod listener;
+mod newsfeed;
+mod permit;
+mod queue;
+#[cfg(test)]
+mod recovery_test;
+mod refusal;
+mod route;
+mod shard;
+mod sockets;
+mod sweep;
+mod watchers;
+
+use std::hash::BuildHasher;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+
+pub use batch::Batch;
+pub use credit::{Credit, Ledger};
+pub use newsfeed::{News, Newsfeed, Taken};
+pub use queue::{Answer, QueueFull, ShardAnswer};
+pub use watchers::Watch;
+
+use crate::hub::{Hub, Limits};
+use crate::metrics::Metrics;
+use crate::wire::{Conn, Gone, Id, Ids, Message, Reason, SHARDS_MAX, Signal, Transport, Watcher};
+use permit::Permits;
+use queue::{Queue, ShardCommand};
+use shard::{Shard, WAKE};
+use sweep::Sweep;
+use watchers::{Watchers, Wish};
+
+/// Ids are chosen by clients, so the hash is seeded; the same seed picks the shard and serves the
+/// shard's index.
+type Hasher = foldhash::quality::RandomState;
+
+/// A producer's credit is this part of a shard's queue. 8 MiB by default: a hundred thousand small
+/// messages, while the way there and back takes some five milliseconds, so that a producer runs
+/// into it only when the shards cannot keep up. Eight producers at their windows hold about as
+/// much as one full queue.
+const CREDIT_SHARES: usize = 8;
+
+/// What the edge is told at start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where HTTP is spoken. Default: 127.0.0.1:8000.
+    pub listen: Vec<SocketAddr>,
+    /// Shards, each a thread. Default: one for each core, at most [`SHARDS_MAX`].
+    pub shards: usize,
+    /// Connections held at the same time. Default: 1,000,000.
+    pub connections_max: usize,
+    /// Connections that share one id. Default: 64, enough for the tabs and devices of a person.
+    pub connections_per_id_max: usize,
+    /// Request heads being read at the same time, per listener. Default: 4,096, a second's worth
+    /// of a reconnect storm.
+    pub heads_max: usize,
+    /// Bytes of a request head. Default: 8 KiB, as nginx and Apache have it.
+    pub head_bytes_max: usize,
+    /// Time for a request head. Default: 10 s.
+    pub head_timeout: Duration,
+    /// Heartbeat of a silent connection; `None` sends none. Default: 25 s, below the 30 to 60 s
+    /// after which common proxies give a silent connection up.
+    pub heartbeat: Option<Duration>,
+    /// What SSE clients are asked to wait before they reconnect, ± 50 %. Default: 3 s.
+    pub retry: Duration,
+    /// Bytes waiting for one connection. Default: 256 KiB.
+    pub outbox_bytes_max: usize,
+    /// Messages waiting for one connection. Default: 256.
+    pub outbox_messages_max: usize,
+    /// Bytes waiting for all connections together. Default: 256 MiB.
+    pub outbox_total_bytes_max: usize,
+    /// Bytes of commands waiting for one shard, without what is covered by credit. Default: 64 MiB,
+    /// the size of one distribution frame. An eighth of it is the credit of each producer.
+    pub queue_bytes_max: usize,
+    /// News waiting to be told. Default: 200,000, some ten seconds of a connection storm.
+    pub news_max: usize,
+    /// Whether `/` is the demo page. Default: no.
+    pub demo: bool,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Config {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 8000))],
+            shards: cores.min(SHARDS_MAX),
+            connections_max: 1_000_000,
+            connections_per_id_max: 64,
+            heads_max: 4096,
+            head_bytes_max: 8 * 1024,
+            head_timeout: Duration::from_secs(10),
+            heartbeat: Some(Duration::from_secs(25)),
+            retry: Duration::from_secs(3),
+            outbox_bytes_max: 256 * 1024,
+            outbox_messages_max: 256,
+            outbox_total_bytes_max: 256 * 1024 * 1024,
+            queue_bytes_max: 64 * 1024 * 1024,
+            news_max: 200_000,
+            demo: false,
+        }
+    }
+}
+
+/// Why the edge did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operator's: the address is in use, or not ours.
+    #[error("cannot listen for HTTP on {address}: {source}; choose another with --http")]
+    Bind {
+        /// Which address.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The operator's: no shards, or too many.
+    #[error("shards must be from 1 to {SHARDS_MAX}, not {0}")]
+    Shards(usize),
+    /// The system's: no thread or no poller to be had.
+    #[error("cannot start a shard: {0}; look at the limits on threads and open files")]
+    Start(#[from] std::io::Error),
+}
+
+/// A running edge. Cloning gives another handle on the same one.
+#[derive(Clone)]
+pub struct Edge(Arc<Inner>);
+
+struct Inner {
+    config: Config,
+    queues: Vec<Arc<Queue>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    hasher: Hasher,
+    permits: Permits,
+    newsfeed: Arc<Newsfeed>,
+    metrics: Arc<Metrics>,
+    addresses: Vec<SocketAddr>,
+    stop_accepting: watch::Sender<bool>,
+}
+
+/// Starts shards and listeners. Call it inside a tokio runtime.
+pub fn start(config: Config, metrics: Arc<Metrics>) -> Result<Edge, Error> {
+    if !(1..=SHARDS_MAX).contains(&config.shards) {
+        return Err(Error::Shards(config.shards));
+    }
+    let listeners = config.listen.iter().map(|&address| listener::bind(address));
+    let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
+    let addresses = listeners.iter().map(tokio::net::TcpListener::local_addr);
+    let addresses = addresses.collect::<Result<Vec<_>, _>>()?;
+    let hasher = Hasher::default();
+    let permits = Permits::new(config.connections_max);
+    let newsfeed = Arc::new(Newsfeed::new(config.news_max));
+    let limits = Limits {
+        connections_per_id_max: config.connections_per_id_max,
+        outbox_bytes_max: config.outbox_bytes_max,
+        outbox_messages_max: config.outbox_messages_max,
+        outbox_total_bytes_max: config.outbox_total_bytes_max / config.shards,
+    };
+    let (mut queues, mut threads) = (Vec::new(), Vec::new());
+    for number in 0..config.shards {
+        let poll = mio::Poll::new()?;
+        let waker = mio::Waker::new(poll.registry(), WAKE)?;
+        let queue = Arc::new(Queue::new(waker, config.queue_bytes_max));
+        queues.push(Arc::clone(&queue));
+        let number = u8::try_from(number).expect("there are at most 255 shards");
+        let shard = Shard {
+            number,
+            poll,
+            queue,
+            hub: Hub::new(number, limits, hasher.clone()),
+            permits: permits.clone(),
+            newsfeed: Arc::clone(&newsfeed),
+            metrics: Arc::clone(&metrics),
+            sweep: Sweep::new(config.heartbeat, fastrand::f64()),
+            watchers: Watchers::default(),
+        };
+        let thread = std::thread::Builder::new().name(format!("shard-{number}"));
+        threads.push(thread.spawn(move || shard.run())?);
+    }
+    let (stop_accepting, stop) = watch::channel(false);
+    let edge = Edge(Arc::new(Inner {
+        config,
+        queues,
+        threads: Mutex::new(threads),
+        hasher,
+        permits,
+        newsfeed,
+        metrics,
+        addresses,
+        stop_accepting,
+    }));
+    for listener in listeners {
+        tokio::spawn(listener::run(edge.clone(), listener, stop.clone()));
+    }
+    Ok(edge)
+}
+
+impl Edge {
+    /// The addresses that HTTP is spoken on, with the ports that were chosen.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.0.addresses
+    }
+
+    /// How many shards there are.
+    pub fn shards(&self) -> usize {
+        self.0.queues.len()
+    }
+
+    /// The shard that an id lives on.
+    pub fn shard_of(&self, id: &Id) -> usize {
+        // Bits that the shard's index does not use: it takes the lowest and the highest.
+        let bits = (self.0.hasher.hash_one(id) >> 16) & 0xffff_ffff;
+        let shard = (bits * self.shards() as u64) >> 32;
+        usize::try_from(shard).expect("a shard's number is small")
+    }
+
+    /// Where the shards' news are to be taken.
+    pub fn newsfeed(&self) -> Arc<Newsfeed> {
+        Arc::clone(&self.0.newsfeed)
+    }
+
+    /// The credit of one more producer, all of it free.
+    pub fn ledger(&self) -> Arc<Ledger> {
+        let window = self.0.config.queue_bytes_max / CREDIT_SHARES;
+        Ledger::new(window as u64, self.newsfeed())
+    }
+
+    /// Delivers to ids that all live on `shard`. A full queue drops the message: the caller counts.
+    /// A message that its credit covers is always taken.
+    pub fn send(
+        &self,
+        shard: usize,
+        ids: Ids,
+        message: Message,
+        credit: Option<Credit>,
+        answer: Option<Answer>,
+    ) -> Result<(), QueueFull> {
+        self.push_bounded(
+            shard,
+            ShardCommand::Send {
+                ids,
+                message,
+                credit,
+                answer,
+            },
+        )
+    }
+
+    /// Closes the connections of ids that all live on `shard`.
+    pub fn close(
+        &self,
+        shard: usize,
+        ids: Ids,
+        reason: Reason,
+        answer: Option<Answer>,
+    ) -> Result<(), QueueFull> {
+        self.push_bounded(
+            shard,
+            ShardCommand::Close {
+                ids,
+                reason,
+                answer,
+            },
+        )
+    }
+
+    /// Closes all connections of `shard` at a steady rate.
+    pub fn close_all(&self, shard: usize, per_second: u32, answer: Option<Answer>) {
+        self.0.queues[shard].push(ShardCommand::CloseAll { per_second, answer });
+    }
+
+    /// Asks for the connections of an id.
+    pub fn connections(&self, id: Id, answer: Answer) -> Result<(), QueueFull> {
+        self.push_bounded(self.shard_of(&id), ShardCommand::Connections { id, answer })
+    }
+
+    /// Tells one connection something. A conn of a shard that does not exist is gone.
+    pub fn signal(&self, conn: Conn, signal: Signal) -> Result<(), QueueFull> {
+        let shard = usize::from(conn.shard);
+        if shard >= self.shards() {
+            self.0
+                .metrics
+                .dropped
+                .of(crate::metrics::Dropped::Gone)
+                .increment();
+            return Ok(());
+        }
+        self.push_bounded(shard, ShardCommand::Signal { conn, signal })
+    }
+
+    /// Has `watch` told, exactly once, when the connection is gone, also when it is gone already.
+    pub fn watch(&self, conn: Conn, watcher: Watcher, watch: Arc<dyn Watch>) {
+        let wish = Wish::new(conn, watcher, watch);
+        match self.0.queues.get(usize::from(conn.shard)) {
+            Some(queue) => queue.push_wish(wish, &self.0.metrics),
+            None => wish.answer(Gone::Before),
+        }
+    }
+
+    /// Takes a watch back. A full queue forgets it: then the watcher is told what it does not want
+    /// to hear any more.
+    pub fn unwatch(&self, conn: Conn, watcher: Watcher) -> Result<(), QueueFull> {
+        match usize::from(conn.shard) {
+            shard if shard < self.shards() => {
+                self.push_bounded(shard, ShardCommand::Unwatch { conn, watcher })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes all watches of a watcher back.
+    pub fn forget(&self, watcher: Watcher) {
+        for queue in &self.0.queues {
+            queue.push(ShardCommand::Forget { watcher });
+        }
+    }
+
+    /// Has every shard publish the first part of its connections for this attachment.
+    pub fn snapshot(&self, attachment: u64) {
+        for queue in &self.0.queues {
+            queue.push(ShardCommand::Snapshot {
+                attachment,
+                from: 0,
+            });
+        }
+    }
+
+    /// Has one shard publish the next part, beginning where the part before said.
+    pub fn snapshot_more(&self, shard: u8, attachment: u64, from: u32) {
+        self.0.queues[usize::from(shard)].push(ShardCommand::Snapshot { attachment, from });
+    }
+
+    /// Up to `most` of those who are connected, and how many there are.
+    async fn sample(&self, most: usize) -> (Vec<(Id, Transport)>, u64) {
+        let mut sample = Vec::new();
+        for queue in &self.0.queues {
+            let (tell, told) = oneshot::channel();
+            let answer: Answer = Box::new(move |answer| drop(tell.send(answer)));
+            queue.push(ShardCommand::Sample {
+                most: most - sample.len(),
+                answer,
+            });
+            if let Ok(ShardAnswer::Sample(part)) = told.await {
+                sample.extend(part);
+            }
+        }
+        let gauges = [
+            crate::metrics::Transport::Chunked,
+            crate::metrics::Transport::Sse,
+        ];
+        let total = gauges
+            .map(|label| self.0.metrics.connections.of(label).value())
+            .iter()
+            .sum();
+        (sample, total)
+    }
+
+    /// Stops accepting; what is held stays.
+    pub fn stop_accepting(&self) {
+        self.0.stop_accepting.send_replace(true);
+    }
+
+    /// Closes every connection, ends the shards and closes the newsfeed. Blocks until they have.
+    pub fn stop(&self) {
+        self.stop_accepting();
+        for queue in &self.0.queues {
+            queue.push(ShardCommand::Stop);
+        }
+        let mut threads = self
+            .0
+            .threads
+            .lock()
+            .expect("only taken here, and nothing panics");
+        for thread in threads.drain(..) {
+            // A shard that panicked has said so on its own.
+            let _ = thread.join();
+        }
+        self.0.newsfeed.close();
+    }
+
+    fn push_bounded(&self, shard: usize, command: ShardCommand) -> Result<(), QueueFull> {
+        self.0.queues[shard].push_bounded(command, &self.0.metrics)
+    }
+
+    fn queue_of(&self, id: &Id) -> &Queue {
+        &self.0.queues[self.shard_of(id)]
+    }
+
+    fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    fn permits(&self) -> &Permits {
+        &self.0.permits
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+}

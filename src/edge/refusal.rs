@@ -1,0 +1,118 @@
+//! Refusals: a status, what is wrong, and what to do about it, in one short answer.
+//!
+//! Every refusal closes the connection: after a request that was not understood, what follows on
+//! the socket cannot be understood either.
+
+use std::io::Write;
+use std::time::SystemTime;
+
+use crate::metrics;
+
+/// Why a request is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Not a request that may be answered (RFC 9112, sections 2.2 and 3.2).
+    BadRequest(&'static str),
+    /// No route has this path.
+    NotFound,
+    /// The route exists and has only the method GET.
+    MethodNotAllowed,
+    /// The head was not complete in time.
+    Timeout,
+    /// The route takes no body.
+    Body,
+    /// The id is longer than ids may be.
+    IdTooLong,
+    /// The head has too many bytes or fields.
+    HeadTooLarge,
+    /// A limit on connections is reached.
+    Unavailable(&'static str),
+    /// Neither HTTP/1.0 nor HTTP/1.1.
+    Version,
+}
+
+impl Refusal {
+    /// How long a refused client is asked to stay away, in seconds, at least; jitter adds up to
+    /// as much again, so that those refused together do not come back together.
+    const RETRY_AFTER_SECONDS: u8 = 5;
+
+    /// Its label in `lariat_refused_total`.
+    pub(super) fn label(&self) -> metrics::Refused {
+        match self {
+            Refusal::BadRequest(_) => metrics::Refused::BadRequest,
+            Refusal::NotFound => metrics::Refused::NotFound,
+            Refusal::MethodNotAllowed => metrics::Refused::MethodNotAllowed,
+            Refusal::Timeout => metrics::Refused::Timeout,
+            Refusal::Body => metrics::Refused::ContentTooLarge,
+            Refusal::IdTooLong => metrics::Refused::UriTooLong,
+            Refusal::HeadTooLarge => metrics::Refused::HeadTooLarge,
+            Refusal::Unavailable(_) => metrics::Refused::Unavailable,
+            Refusal::Version => metrics::Refused::VersionNotSupported,
+        }
+    }
+
+    /// The whole answer.
+    pub(super) fn answer(&self) -> Vec<u8> {
+        let (status, what) = match self {
+            Refusal::BadRequest(what) => ("400 Bad Request", *what),
+            Refusal::NotFound => ("404 Not Found", "no route has this path; try /stream/{id}"),
+            Refusal::MethodNotAllowed => ("405 Method Not Allowed", "this path has only GET"),
+            Refusal::Timeout => ("408 Request Timeout", "the request head took too long"),
+            Refusal::Body => ("413 Content Too Large", "this path takes no body"),
+            Refusal::IdTooLong => ("414 URI Too Long", "an id has at most 255 bytes"),
+            Refusal::HeadTooLarge => (
+                "431 Request Header Fields Too Large",
+                "the request head is too large",
+            ),
+            Refusal::Unavailable(what) => ("503 Service Unavailable", *what),
+            Refusal::Version => ("505 HTTP Version Not Supported", "HTTP/1.1 is spoken here"),
+        };
+        let extra = match self {
+            Refusal::MethodNotAllowed => "Allow: GET\r\n".to_owned(),
+            Refusal::Unavailable(_) => {
+                let base = Self::RETRY_AFTER_SECONDS;
+                format!("Retry-After: {}\r\n", base + fastrand::u8(0..=base))
+            }
+            _ => String::new(),
+        };
+        format!(
+            "HTTP/1.1 {status}\r\nDate: {}\r\nContent-Type: text/plain; charset=utf-8\r\n\
+             Content-Length: {}\r\nCache-Control: no-store\r\nConnection: close\r\n{extra}\r\n{what}\n",
+            httpdate::fmt_http_date(SystemTime::now()),
+            what.len() + 1,
+        )
+        .into_bytes()
+    }
+}
+
+/// Refuses a connection whose id has as many as it may have. The socket is fresh: what does not
+/// fit is given up.
+pub(super) fn write_id_limit(socket: &mut mio::net::TcpStream) {
+    let refusal = Refusal::Unavailable("this id has too many connections");
+    let _ = socket.write(&refusal.answer());
+    let _ = socket.shutdown(std::net::Shutdown::Write);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_has_its_length_and_closes() {
+        let text = String::from_utf8(Refusal::NotFound.answer()).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 404 Not Found\r\n"));
+        assert!(head.contains(&format!("Content-Length: {}", body.len())));
+        assert!(head.contains("Connection: close"));
+    }
+
+    #[test]
+    fn retry_after_is_spread() {
+        for _ in 0..100 {
+            let text = String::from_utf8(Refusal::Unavailable("full").answer()).unwrap();
+            let after = text.split("Retry-After: ").nth(1).unwrap();
+            let seconds: u8 = after.split("\r\n").next().unwrap().parse().unwrap();
+            assert!((5..=10).contains(&seconds));
+        }
+    }
+}

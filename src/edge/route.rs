@@ -1,0 +1,106 @@
+//! Which path leads where.
+//!
+//! Pure: a request head in, a route or a refusal out. The routes are fixed: streams always, the
+//! demo's two when the demo is on.
+
+use percent_encoding::percent_decode_str;
+
+use super::head::Head;
+use super::refusal::Refusal;
+use crate::hub::Framing;
+use crate::wire::Id;
+
+/// The longest id a path may carry, in bytes after decoding; that of a node name, and more than
+/// any UUID, hash or e-mail address needs.
+const ID_BYTES_MAX: usize = 255;
+
+/// Where a request goes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    /// `GET /stream/{id}`: held by a shard.
+    Stream { id: Id, framing: Framing },
+    /// `GET /` and what the page there asks for: an ordinary answer.
+    Demo,
+}
+
+/// The route of a request.
+pub(super) fn route(head: &Head, demo: bool) -> Result<Route, Refusal> {
+    let stream = head
+        .path
+        .strip_prefix("/stream/")
+        .filter(|rest| !rest.contains('/'));
+    let route = match (stream, head.path.as_str()) {
+        (Some(""), _) => return Err(Refusal::NotFound),
+        (Some(segment), _) => {
+            let segment: Vec<u8> = percent_decode_str(segment).collect();
+            if segment.len() > ID_BYTES_MAX {
+                return Err(Refusal::IdTooLong);
+            }
+            let framing = match (head.accepts_events, head.is_http10) {
+                (false, false) => Framing::Chunked,
+                (true, false) => Framing::ChunkedSse,
+                (false, true) => Framing::Plain,
+                (true, true) => Framing::PlainSse,
+            };
+            Route::Stream {
+                id: Id::from_path_segment(&segment),
+                framing,
+            }
+        }
+        (None, "/" | "/demo/connections") if demo => Route::Demo,
+        _ => return Err(Refusal::NotFound),
+    };
+    if head.method != "GET" {
+        return Err(Refusal::MethodNotAllowed);
+    }
+    if head.has_body {
+        return Err(Refusal::Body);
+    }
+    Ok(route)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn get(path: &str, demo: bool) -> Result<Route, Refusal> {
+        let head = Head {
+            method: "GET".into(),
+            path: path.into(),
+            accepts_events: true,
+            is_http10: false,
+            has_body: false,
+            length: 0,
+        };
+        route(&head, demo)
+    }
+
+    fn stream(id: Id) -> Result<Route, Refusal> {
+        Ok(Route::Stream {
+            id,
+            framing: Framing::ChunkedSse,
+        })
+    }
+
+    #[test]
+    fn ids_are_decoded() {
+        assert_eq!(get("/stream/123", false), stream(Id::Int(123)));
+        assert_eq!(
+            get("/stream/%61%00", false),
+            stream(Id::Bin((*b"a\0").into()))
+        );
+        assert_eq!(
+            get(&format!("/stream/{}", "a".repeat(256)), false),
+            Err(Refusal::IdTooLong)
+        );
+    }
+
+    #[test]
+    fn other_paths_are_not_found() {
+        for path in ["/stream/", "/stream", "/stream/1/2", "/demo", "//", "*", ""] {
+            assert_eq!(get(path, true), Err(Refusal::NotFound), "{path}");
+        }
+        assert_eq!(get("/", false), Err(Refusal::NotFound));
+        assert_eq!(get("/", true), Ok(Route::Demo));
+    }
+}

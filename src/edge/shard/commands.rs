@@ -1,0 +1,204 @@
+//! What each command does to its shard.
+//!
+//! Nothing here blocks, and nothing polls: a turn of the shard hands the commands over one by one.
+
+use mio::{Interest, Token};
+
+use super::{Running, label};
+use crate::edge::newsfeed::News;
+use crate::edge::queue::{Adoption, ShardAnswer, ShardCommand};
+use crate::edge::refusal;
+use crate::hub::Sent;
+use crate::metrics::{self, Dropped};
+use crate::wire::{Event, Gone, OpenedInfo, Reason, Signal};
+
+/// Connections told in one part of a snapshot: a part takes about a millisecond.
+const SNAPSHOT_STEP: usize = 1000;
+
+impl Running {
+    pub(super) fn carry_out(&mut self, command: ShardCommand) {
+        let (hub, sockets) = (&mut self.shard.hub, &mut self.sockets);
+        match command {
+            ShardCommand::Adopt(adoption) => self.adopt(*adoption),
+            ShardCommand::Send {
+                ids,
+                message,
+                credit,
+                answer,
+            } => {
+                let sent = hub.handle_message(ids.as_slice(), &message, sockets);
+                drop(credit);
+                self.count(sent);
+                if let Some(answer) = answer {
+                    let Sent {
+                        connections,
+                        queued_bytes,
+                        ..
+                    } = sent;
+                    answer(ShardAnswer::Sent {
+                        connections,
+                        queued_bytes,
+                    });
+                }
+            }
+            ShardCommand::Close {
+                ids,
+                reason,
+                answer,
+            } => {
+                let close = |id| hub.handle_close(id, &reason, sockets);
+                let closed = ids.as_slice().iter().map(close).sum();
+                if let Some(answer) = answer {
+                    answer(ShardAnswer::Closed(closed));
+                }
+            }
+            ShardCommand::CloseAll { per_second, answer } => {
+                self.drain = (per_second > 0).then_some((per_second, 0.0));
+                if let Some(answer) = answer {
+                    answer(ShardAnswer::Closed(hub.held() as u64));
+                }
+            }
+            ShardCommand::Connections { id, answer } => {
+                answer(ShardAnswer::Connections(hub.connections(&id)));
+            }
+            ShardCommand::Sample { most, answer } => {
+                let mut sample = Vec::new();
+                let mut from = 0;
+                while let Some((conn, id, transport)) = hub.next_held(from)
+                    && sample.len() < most
+                {
+                    sample.push((id.clone(), transport));
+                    from = conn.slot + 1;
+                }
+                answer(ShardAnswer::Sample(sample));
+            }
+            ShardCommand::Signal {
+                conn,
+                signal: Signal::Deliver(message),
+            } => match hub.handle_signal(conn, &message, sockets) {
+                Some(sent) => self.count(sent),
+                None => self.shard.metrics.dropped.of(Dropped::Gone).increment(),
+            },
+            ShardCommand::Signal {
+                conn,
+                signal: Signal::Close(reason),
+            } => {
+                hub.handle_close_conn(conn, reason, sockets);
+            }
+            ShardCommand::Signal {
+                conn,
+                signal: Signal::Abort(reason),
+            } => {
+                hub.handle_abort_conn(conn, reason);
+            }
+            ShardCommand::Watch(wish) => {
+                if hub.is_held(wish.conn) {
+                    self.shard.watchers.add(wish);
+                } else {
+                    wish.answer(Gone::Before);
+                }
+            }
+            ShardCommand::Unwatch { conn, watcher } => self.shard.watchers.remove(conn, watcher),
+            ShardCommand::Forget { watcher } => self.shard.watchers.forget(watcher),
+            ShardCommand::Snapshot { attachment, from } => self.snapshot(attachment, from),
+            ShardCommand::Stop => self.stopping = true,
+            #[cfg(test)]
+            ShardCommand::Panic => panic!("as the test wants it"),
+        }
+        self.outputs();
+    }
+
+    fn adopt(&mut self, adoption: Adoption) {
+        let Adoption {
+            socket,
+            id,
+            framing,
+            greeting,
+            permit,
+        } = adoption;
+        let peer = socket.peer_addr().ok();
+        let mut socket = mio::net::TcpStream::from_std(socket);
+        let Ok(conn) = self.shard.hub.insert(id.clone(), framing) else {
+            self.shard
+                .metrics
+                .refused
+                .of(metrics::Refused::Unavailable)
+                .increment();
+            refusal::write_id_limit(&mut socket);
+            return;
+        };
+        let token = Token(conn.slot as usize);
+        let registered =
+            self.shard
+                .poll
+                .registry()
+                .register(&mut socket, token, Interest::READABLE);
+        self.sockets.put(conn.slot, socket);
+        permit.keep();
+        let transport = framing.transport();
+        self.held[transport as usize] += 1;
+        self.shard.metrics.connections.of(label(transport)).add(1);
+        self.shard.metrics.opened.of(label(transport)).increment();
+        let info = OpenedInfo { transport, peer };
+        self.news.push(News::Event {
+            shard: self.shard.number,
+            event: Event::Opened { conn, id, info },
+        });
+        match registered {
+            Ok(()) => self
+                .shard
+                .hub
+                .handle_opened(conn, &greeting, &mut self.sockets),
+            Err(_) => self.shard.hub.handle_gone(conn.slot, Reason::Io),
+        }
+    }
+
+    /// A part at a time, when asked for it: a shard is never busy with a snapshot for longer than
+    /// its other connections can wait, and never ahead of whom it is for.
+    fn snapshot(&mut self, attachment: u64, from: u32) {
+        let shard = self.shard.number;
+        if from == 0 {
+            self.news.push(News::SnapshotBegin { shard, attachment });
+        }
+        let mut events = Vec::new();
+        let mut next = Some(from);
+        while let Some(at) = next
+            && events.len() < SNAPSHOT_STEP
+        {
+            let Some((conn, id, transport)) = self.shard.hub.next_held(at) else {
+                next = None;
+                break;
+            };
+            let socket = self.sockets.get_mut(conn.slot);
+            let peer = socket.and_then(|socket| socket.peer_addr().ok());
+            let info = OpenedInfo { transport, peer };
+            events.push(Event::Opened {
+                conn,
+                id: id.clone(),
+                info,
+            });
+            next = Some(conn.slot + 1);
+        }
+        self.news.push(News::Snapshot {
+            shard,
+            attachment,
+            events,
+            next,
+        });
+    }
+
+    fn count(&self, sent: Sent) {
+        let metrics = &self.shard.metrics;
+        metrics.delivered.add(sent.connections);
+        for (reason, count) in [
+            (Dropped::NoConnection, sent.nobody),
+            (Dropped::Gone, sent.ending),
+            (Dropped::OutboxFull, sent.outbox_full),
+            (Dropped::OutboxTotal, sent.outbox_total),
+        ] {
+            if count > 0 {
+                metrics.dropped.of(reason).add(count);
+            }
+        }
+    }
+}

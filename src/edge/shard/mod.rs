@@ -1,0 +1,307 @@
+//! One shard: a thread with its own poller, its own hub and its own sockets.
+//!
+//! It parses nothing: sockets arrive with their request read, and what clients send afterwards is
+//! only watched for the end of the connection. It shares nothing with other shards but counters.
+//!
+//! A turn: readable and writable sockets, then the commands that wait, then the clock (sweeps,
+//! drains), then the news of this turn go out as one batch.
+
+mod commands;
+
+use std::io::{ErrorKind, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::{Events, Interest, Poll, Token};
+
+use super::Hasher;
+use super::newsfeed::{News, Newsfeed};
+use super::permit::Permits;
+use super::queue::{Queue, ShardCommand};
+use super::sockets::Sockets;
+use super::sweep::Sweep;
+use super::watchers::Watchers;
+use crate::hub::{Hub, Output};
+use crate::metrics::{self, Dropped, Metrics};
+use crate::wire::{Event, Reason, Transport};
+
+/// The poller's name for the queue's waker; slots are below it.
+pub(super) const WAKE: Token = Token(usize::MAX);
+
+/// Readiness events taken from the kernel at once; a busy turn takes the rest in the next call.
+const EVENTS_MAX: usize = 1024;
+
+/// Bytes a client may send on a held stream at once before it counts as a misuse. Some clients
+/// send a stray line end; none has a reason to send more.
+const STRAY_BYTES_MAX: usize = 4096;
+
+/// What a shard is made of.
+pub(super) struct Shard {
+    pub(super) number: u8,
+    pub(super) poll: Poll,
+    pub(super) queue: Arc<Queue>,
+    pub(super) hub: Hub<Hasher>,
+    pub(super) permits: Permits,
+    pub(super) newsfeed: Arc<Newsfeed>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) sweep: Sweep,
+    pub(super) watchers: Watchers,
+}
+
+/// The running shard.
+struct Running {
+    shard: Shard,
+    sockets: Sockets,
+    news: Vec<News>,
+    /// Connections to close each second, and those owed from the fraction of a second before.
+    drain: Option<(u32, f64)>,
+    stopping: bool,
+    /// Connections held, by transport: what is to be given back should the hub be lost.
+    held: [usize; Transport::ALL.len()],
+    /// What the gauges were told last; they are shared by all shards.
+    told: (u64, u64),
+}
+
+impl Shard {
+    /// Runs until told to stop.
+    pub(super) fn run(self) {
+        let mut running = Running {
+            shard: self,
+            sockets: Sockets::default(),
+            news: Vec::new(),
+            drain: None,
+            stopping: false,
+            held: [0; Transport::ALL.len()],
+            told: (0, 0),
+        };
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        let mut commands = Vec::new();
+        let mut before = now();
+        while !running.stopping {
+            let turn = || running.turn(&mut events, &mut commands, &mut before);
+            if catch_unwind(AssertUnwindSafe(turn)).is_err() {
+                commands.clear();
+                running.recover();
+            }
+        }
+        running.stop();
+    }
+}
+
+impl Running {
+    fn turn(
+        &mut self,
+        events: &mut Events,
+        commands: &mut Vec<ShardCommand>,
+        before: &mut Instant,
+    ) {
+        match self.shard.poll.poll(events, Some(Sweep::TURN)) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => {
+                tracing::error!(%error, shard = self.shard.number, "the poller failed");
+                self.stopping = true;
+            }
+            _ => {}
+        }
+        for event in &*events {
+            if event.token() != WAKE {
+                self.ready(event);
+            }
+        }
+        self.shard.queue.take(commands, &self.shard.metrics);
+        for command in commands.drain(..) {
+            self.carry_out(command);
+        }
+        let at = now();
+        self.clock(at.duration_since(*before));
+        *before = at;
+        self.finish_turn();
+    }
+
+    /// After a panic, which is a bug: this shard's state is not to be trusted any more, so its
+    /// connections close and it begins anew. The other shards have not noticed; the owners get a
+    /// snapshot instead of the news that were lost.
+    fn recover(&mut self) {
+        let held: usize = self.held.iter().sum();
+        tracing::error!(
+            shard = self.shard.number,
+            connections = held,
+            "a panic: the connections of this shard are closed; please report it as a bug"
+        );
+        let metrics = &self.shard.metrics;
+        metrics.closed.of(metrics::Closed::Panic).add(held as u64);
+        for (transport, count) in Transport::ALL
+            .into_iter()
+            .zip(std::mem::take(&mut self.held))
+        {
+            metrics.connections.of(label(transport)).sub(count as u64);
+            (0..count).for_each(|_| self.shard.permits.release());
+        }
+        metrics.outbox_bytes.sub(self.told.0);
+        metrics.congested.sub(self.told.1);
+        self.told = (0, 0);
+        self.drain = None;
+        self.news.clear();
+        self.sockets = Sockets::default();
+        self.shard.hub = self.shard.hub.successor();
+        self.shard.watchers.lose();
+        self.shard.newsfeed.lose();
+    }
+
+    fn ready(&mut self, event: &mio::event::Event) {
+        let Ok(slot) = u32::try_from(event.token().0) else {
+            return;
+        };
+        if (event.is_readable() || event.is_read_closed() || event.is_error())
+            && let Some(reason) = self.read(slot)
+        {
+            self.shard.hub.handle_gone(slot, reason);
+        }
+        if event.is_writable() {
+            self.shard.hub.handle_writable(slot, &mut self.sockets);
+        }
+        self.outputs();
+    }
+
+    /// Looks for the end of the connection; what the client sends is not kept. Reads until the
+    /// socket is empty, because the poller tells an edge only once.
+    fn read(&mut self, slot: u32) -> Option<Reason> {
+        let socket = self.sockets.get_mut(slot)?;
+        let mut scratch = [0; STRAY_BYTES_MAX];
+        let mut stray = 0;
+        loop {
+            match socket.read(&mut scratch) {
+                Ok(0) => return Some(Reason::Client),
+                Ok(count) => stray += count,
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => return None,
+                    ErrorKind::Interrupted => {}
+                    ErrorKind::ConnectionReset => return Some(Reason::Client),
+                    _ => return Some(Reason::Io),
+                },
+            }
+            if stray >= STRAY_BYTES_MAX {
+                return Some(Reason::Protocol);
+            }
+        }
+    }
+
+    /// Does what the hub says.
+    fn outputs(&mut self) {
+        while let Some(output) = self.shard.hub.poll_output() {
+            let registry = self.shard.poll.registry();
+            let both = Interest::READABLE | Interest::WRITABLE;
+            match output {
+                Output::WantWrite(slot) => {
+                    if !self.sockets.interest(slot, both, registry) {
+                        self.shard.hub.handle_gone(slot, Reason::Io);
+                    }
+                }
+                Output::Drained(slot) => {
+                    if !self.sockets.interest(slot, Interest::READABLE, registry) {
+                        self.shard.hub.handle_gone(slot, Reason::Io);
+                    }
+                }
+                Output::Gone {
+                    conn,
+                    id,
+                    transport,
+                    reason,
+                    unsent,
+                } => {
+                    self.sockets.close(conn.slot, registry);
+                    self.shard.permits.release();
+                    self.held[transport as usize] -= 1;
+                    let metrics = &self.shard.metrics;
+                    metrics.connections.of(label(transport)).sub(1);
+                    metrics
+                        .closed
+                        .of(metrics::Closed::ALL[reason.index()])
+                        .increment();
+                    metrics.dropped.of(Dropped::Unsent).add(unsent as u64);
+                    self.shard.watchers.gone(conn, &reason);
+                    self.news.push(News::Event {
+                        shard: self.shard.number,
+                        event: Event::Closed { conn, id, reason },
+                    });
+                }
+            }
+        }
+    }
+
+    fn clock(&mut self, elapsed: Duration) {
+        let held = self.shard.hub.held();
+        if let Some((per_second, owed)) = &mut self.drain {
+            *owed = (*owed + elapsed.as_secs_f64() * f64::from(*per_second)).min(held as f64);
+            let count = owed.floor();
+            *owed -= count;
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "0 to held"
+            )]
+            self.shard
+                .hub
+                .handle_drain(count as usize, &Reason::Drain, &mut self.sockets);
+            if held == 0 {
+                self.drain = None;
+            }
+            self.outputs();
+        }
+        if let Some(visit) = self.shard.sweep.visit(elapsed, self.shard.hub.slots()) {
+            let whole =
+                self.shard
+                    .hub
+                    .handle_sweep(visit.slots, visit.heartbeat, &mut self.sockets);
+            if whole {
+                self.shard.sweep.next(fastrand::f64());
+            }
+            self.outputs();
+        }
+    }
+
+    /// The gauges before the news: whoever hears what happened finds it counted.
+    fn finish_turn(&mut self) {
+        let metrics = &self.shard.metrics;
+        metrics.sent_bytes.add(self.sockets.take_written());
+        let now = (
+            self.shard.hub.queued_bytes() as u64,
+            self.shard.hub.congested() as u64,
+        );
+        let (bytes, congested) = std::mem::replace(&mut self.told, now);
+        metrics.outbox_bytes.add(now.0.wrapping_sub(bytes));
+        metrics.congested.add(now.1.wrapping_sub(congested));
+        self.shard
+            .newsfeed
+            .publish(&mut self.news, &self.shard.metrics);
+    }
+
+    fn stop(mut self) {
+        self.shard.queue.close();
+        let all = self.shard.hub.held();
+        self.shard
+            .hub
+            .handle_drain(all, &Reason::Shutdown, &mut self.sockets);
+        self.outputs();
+        // Those that still have an outbox do not read; their sockets close with the shard.
+        let mut from = 0;
+        while let Some((conn, ..)) = self.shard.hub.next_held(from) {
+            from = conn.slot + 1;
+            self.shard.hub.handle_gone(conn.slot, Reason::Shutdown);
+        }
+        self.outputs();
+        self.finish_turn();
+    }
+}
+
+fn label(transport: Transport) -> metrics::Transport {
+    match transport {
+        Transport::Chunked => metrics::Transport::Chunked,
+        Transport::Sse => metrics::Transport::Sse,
+    }
+}
+
+/// The shard is the one place of the edge that reads the clock for its hub.
+fn now() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,152 @@
+//! What happens to one connection: delivery, queueing, closing, removal.
+//!
+//! The private half of the hub; the transition table is in `hub`. Each function leaves the sums
+//! (`queued_bytes`, `congested`) and the index true.
+
+use std::hash::BuildHasher;
+
+use bytes::Bytes;
+
+use super::outbox::Outbox;
+use super::slots::Ending;
+use super::{Hub, Output, Sent, Sockets};
+use crate::wire::{Conn, Message, Reason};
+
+/// Which limit an outbox has reached.
+pub(super) enum Full {
+    Own,
+    Total,
+}
+
+impl<S: BuildHasher> Hub<S> {
+    pub(super) fn conn(&self, slot: u32) -> Conn {
+        Conn {
+            shard: self.shard,
+            slot,
+            generation: self.slots.generation(slot),
+        }
+    }
+
+    pub(super) fn deliver(
+        &mut self,
+        slot: u32,
+        message: &Message,
+        sockets: &mut impl Sockets,
+        sent: &mut Sent,
+    ) {
+        let Some(held) = self.slots.get(slot) else {
+            return;
+        };
+        if held.ending.is_some() {
+            sent.ending += 1;
+            return;
+        }
+        let framing = held.framing;
+        let congested = held.outbox.is_some();
+        let frame = self.frames.frame(framing, message);
+        let length = frame.len();
+        let written = if congested {
+            Some(0)
+        } else {
+            sockets.write(slot, frame)
+        };
+        let queued = match written {
+            Some(written) if written == length => Ok(()),
+            Some(written) => {
+                let frame = self.frames.share(framing, message);
+                self.enqueue(slot, frame, written)
+            }
+            None => return self.remove(slot, Reason::Client),
+        };
+        match queued {
+            Ok(()) => {
+                sent.connections += 1;
+                let outbox = self.slots.get(slot).and_then(|held| held.outbox.as_ref());
+                sent.queued_bytes += outbox.map_or(0, |outbox| outbox.bytes() as u64);
+            }
+            Err(Full::Own) => sent.outbox_full += 1,
+            Err(Full::Total) => sent.outbox_total += 1,
+        }
+    }
+
+    /// Queues what is left of a frame after `written` bytes of it. Where a limit is reached the
+    /// connection is closed instead: a client that lost a part of a frame could make nothing of
+    /// the rest.
+    pub(super) fn enqueue(&mut self, slot: u32, frame: Bytes, written: usize) -> Result<(), Full> {
+        let rest = frame.slice(written..);
+        let held = self
+            .slots
+            .get_mut(slot)
+            .expect("only held connections are written to");
+        let full = match held.outbox.as_deref() {
+            Some(outbox)
+                if outbox.bytes() + rest.len() > self.limits.outbox_bytes_max
+                    || outbox.messages() >= self.limits.outbox_messages_max =>
+            {
+                Some(Full::Own)
+            }
+            _ if self.queued_bytes + rest.len() > self.limits.outbox_total_bytes_max => {
+                Some(Full::Total)
+            }
+            _ => None,
+        };
+        if let Some(full) = full {
+            self.remove(slot, Reason::OutboxFull);
+            return Err(full);
+        }
+        self.queued_bytes += rest.len();
+        if held.outbox.is_none() {
+            self.congested += 1;
+            self.outputs.push_back(Output::WantWrite(slot));
+        }
+        held.outbox
+            .get_or_insert_with(Box::<Outbox>::default)
+            .push(rest);
+        Ok(())
+    }
+
+    /// Ends the body and removes the connection, or marks it as ending while messages wait.
+    pub(super) fn close(&mut self, slot: u32, reason: Reason, sockets: &mut impl Sockets) {
+        let Some(held) = self.slots.get_mut(slot) else {
+            return;
+        };
+        if held.outbox.is_some() {
+            if held.ending.is_none() {
+                held.ending = Some(Box::new(Ending {
+                    reason,
+                    swept: false,
+                }));
+            }
+            return;
+        }
+        // A goodbye that does not fit is given up: the connection closes either way.
+        let _ = sockets.write(slot, held.framing.goodbye());
+        self.remove(slot, reason);
+    }
+
+    pub(super) fn remove(&mut self, slot: u32, reason: Reason) {
+        let Some(held) = self.slots.get(slot) else {
+            return;
+        };
+        let hash = self.hasher.hash_one(&held.id);
+        let conn = self.conn(slot);
+        self.index.unlink(hash, slot, &mut self.slots);
+        let held = self
+            .slots
+            .remove(slot)
+            .expect("the slot was held a line above");
+        let unsent = held.outbox.as_ref().map_or(0, |outbox| outbox.messages());
+        if let Some(outbox) = held.outbox {
+            self.queued_bytes -= outbox.bytes();
+            self.congested -= 1;
+        }
+        let transport = held.framing.transport();
+        self.outputs.push_back(Output::Gone {
+            conn,
+            id: held.id,
+            transport,
+            reason,
+            unsent,
+        });
+    }
+}

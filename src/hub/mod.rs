@@ -1,0 +1,397 @@
+//! The sans-IO heart of a shard: who is connected, and what goes out next.
+//!
+//! No sockets, no threads, no clock, no randomness: the shard that owns the hub lends it a
+//! [`Sockets`] for each call, and does afterwards what [`Hub::poll_output`] says. Writes go
+//! through the lent `Sockets` instead of through the poll, because the frame they write lives in
+//! scratch space that the next message reuses: handing it out would cost a copy or a reference
+//! count per message.
+//!
+//! Life of a connection:
+//!
+//! | state | messages | leaves it by |
+//! |---|---|---|
+//! | open, no outbox | written at once; the rest of a short write starts an outbox | short write → congested; close → gone |
+//! | congested | queued in the outbox, within the limits | drained → open; a limit → gone (`outbox_full`); close → ending |
+//! | ending | none accepted | drained, or swept twice → gone |
+//! | gone | dropped: the slot's generation has moved on | – |
+
+mod framing;
+mod index;
+mod life;
+mod outbox;
+#[cfg(test)]
+mod simulation;
+mod slots;
+
+use std::collections::VecDeque;
+use std::hash::BuildHasher;
+use std::io::IoSlice;
+
+use bytes::Bytes;
+
+pub use framing::Framing;
+
+use crate::wire::{Conn, Id, Message, Reason, Transport};
+use framing::Frames;
+use index::{Index, slots_from};
+use slots::{Held, NONE, Slots};
+
+/// What a hub allows.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections that may share one id.
+    pub connections_per_id_max: usize,
+    /// Bytes that may wait for one connection. A message on an empty outbox is always taken, or
+    /// one larger than this could never be sent.
+    pub outbox_bytes_max: usize,
+    /// Messages that may wait for one connection.
+    pub outbox_messages_max: usize,
+    /// Bytes that may wait for all connections of this hub together. A frame that waits in ten
+    /// outboxes counts ten times, though its bytes are shared.
+    pub outbox_total_bytes_max: usize,
+}
+
+/// The sockets of the connections, by slot. Lent to the hub by the shard.
+pub trait Sockets {
+    /// Writes as much as the socket takes now: `Some(0)` when it is full, `None` when it failed.
+    fn write(&mut self, slot: u32, bytes: &[u8]) -> Option<usize>;
+    /// The same for several pieces.
+    fn write_vectored(&mut self, slot: u32, pieces: &[IoSlice<'_>]) -> Option<usize>;
+}
+
+/// What the shard has to do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Ask the poller for writability of this slot's socket.
+    WantWrite(u32),
+    /// The socket takes bytes again; stop asking.
+    Drained(u32),
+    /// The connection is gone: let go of its socket. The slot may be reused from now on.
+    Gone {
+        /// Which it was.
+        conn: Conn,
+        /// Its id.
+        id: Id,
+        /// How it was framed.
+        transport: Transport,
+        /// Why it closed.
+        reason: Reason,
+        /// Messages that were waiting for it.
+        unsent: usize,
+    },
+}
+
+/// What became of messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Connections that the message was written to or queued for.
+    pub connections: u64,
+    /// Bytes that wait in the outboxes of these connections.
+    pub queued_bytes: u64,
+    /// Ids that have no connection.
+    pub nobody: u64,
+    /// Connections that were asked to close before and accept nothing more.
+    pub ending: u64,
+    /// Connections that were closed because their outbox was full.
+    pub outbox_full: u64,
+    /// Connections that were closed because the outboxes together were full.
+    pub outbox_total: u64,
+}
+
+/// The limit on connections per id is reached.
+#[derive(Debug, PartialEq, Eq)]
+pub struct IdLimit;
+
+/// The connections of one shard. `S` hashes ids; it must be the same for the life of the hub.
+#[derive(Debug)]
+pub struct Hub<S> {
+    shard: u8,
+    limits: Limits,
+    hasher: S,
+    slots: Slots,
+    index: Index,
+    frames: Frames,
+    outputs: VecDeque<Output>,
+    /// Sum of all outboxes' bytes.
+    queued_bytes: usize,
+    /// Number of outboxes.
+    congested: usize,
+    /// Where the next sweep begins.
+    sweep: u32,
+    /// Where the next part of a drain begins.
+    drain: u32,
+    /// Receivers of one id, reused: an id's list may change while it is written to.
+    receivers: Vec<u32>,
+}
+
+impl<S: BuildHasher> Hub<S> {
+    /// A hub without connections.
+    pub fn new(shard: u8, limits: Limits, hasher: S) -> Hub<S> {
+        Hub::with_generation(shard, limits, hasher, 1)
+    }
+
+    /// An empty hub in the place of this one, whose state is not to be trusted any more. Conns of
+    /// this one name nothing in that one.
+    pub fn successor(&self) -> Hub<S>
+    where
+        S: Clone,
+    {
+        let generation = self.slots.next_generation();
+        Hub::with_generation(self.shard, self.limits, self.hasher.clone(), generation)
+    }
+
+    fn with_generation(shard: u8, limits: Limits, hasher: S, generation: u32) -> Hub<S> {
+        Hub {
+            shard,
+            limits,
+            hasher,
+            slots: Slots::new(generation),
+            index: Index::default(),
+            frames: Frames::default(),
+            outputs: VecDeque::new(),
+            queued_bytes: 0,
+            congested: 0,
+            sweep: 0,
+            drain: 0,
+            receivers: Vec::new(),
+        }
+    }
+
+    /// How many connections are held.
+    pub fn held(&self) -> usize {
+        self.slots.held()
+    }
+
+    /// Slots of the slab, free ones included: what a sweep visits.
+    pub fn slots(&self) -> usize {
+        self.slots.len() as usize
+    }
+
+    /// Bytes waiting in outboxes.
+    pub fn queued_bytes(&self) -> usize {
+        self.queued_bytes
+    }
+
+    /// Connections that have an outbox.
+    pub fn congested(&self) -> usize {
+        self.congested
+    }
+
+    /// The connections of `id`, newest first.
+    pub fn connections(&self, id: &Id) -> Vec<Conn> {
+        let head = self.index.head(self.hasher.hash_one(id), id, &self.slots);
+        slots_from(head, &self.slots)
+            .map(|slot| self.conn(slot))
+            .collect()
+    }
+
+    /// Whether this very connection is held; one that is ending still is.
+    pub fn is_held(&self, conn: Conn) -> bool {
+        self.slots.find(conn).is_some()
+    }
+
+    /// The first connection at or behind slot `from`: walks all of them, across changes.
+    pub fn next_held(&self, from: u32) -> Option<(Conn, &Id, Transport)> {
+        (from..self.slots.len()).find_map(|slot| {
+            let held = self.slots.get(slot)?;
+            Some((self.conn(slot), &held.id, held.framing.transport()))
+        })
+    }
+
+    /// A slot for a new connection. The shard puts its socket there and calls
+    /// [`Hub::handle_opened`].
+    pub fn insert(&mut self, id: Id, framing: Framing) -> Result<Conn, IdLimit> {
+        let hash = self.hasher.hash_one(&id);
+        let most = self.limits.connections_per_id_max;
+        if self.index.count(hash, &id, &self.slots, most) >= most {
+            return Err(IdLimit);
+        }
+        let slot = self.slots.insert(Held {
+            id,
+            outbox: None,
+            ending: None,
+            next: NONE,
+            framing,
+        });
+        self.index
+            .link(hash, slot, &mut self.slots, |id| self.hasher.hash_one(id));
+        Ok(self.conn(slot))
+    }
+
+    /// Greets a connection: the answer's head and what the transport begins with.
+    pub fn handle_opened(&mut self, conn: Conn, greeting: &[u8], sockets: &mut impl Sockets) {
+        match sockets.write(conn.slot, greeting) {
+            Some(written) if written == greeting.len() => {}
+            Some(written) => {
+                let _ = self.enqueue(conn.slot, Bytes::copy_from_slice(greeting), written);
+            }
+            None => self.remove(conn.slot, Reason::Client),
+        }
+    }
+
+    /// Delivers to every connection of each of `ids`.
+    pub fn handle_message(
+        &mut self,
+        ids: &[Id],
+        message: &Message,
+        sockets: &mut impl Sockets,
+    ) -> Sent {
+        let mut sent = Sent::default();
+        self.frames.clear();
+        for id in ids {
+            let mut receivers = std::mem::take(&mut self.receivers);
+            let head = self.index.head(self.hasher.hash_one(id), id, &self.slots);
+            receivers.extend(slots_from(head, &self.slots));
+            sent.nobody += u64::from(receivers.is_empty());
+            for slot in receivers.drain(..) {
+                self.deliver(slot, message, sockets, &mut sent);
+            }
+            self.receivers = receivers;
+        }
+        sent
+    }
+
+    /// Delivers to one connection; `None` when it is gone.
+    pub fn handle_signal(
+        &mut self,
+        conn: Conn,
+        message: &Message,
+        sockets: &mut impl Sockets,
+    ) -> Option<Sent> {
+        let slot = self.slots.find(conn)?;
+        let mut sent = Sent::default();
+        self.frames.clear();
+        self.deliver(slot, message, sockets, &mut sent);
+        Some(sent)
+    }
+
+    /// The socket takes bytes again.
+    pub fn handle_writable(&mut self, slot: u32, sockets: &mut impl Sockets) {
+        while let Some(held) = self.slots.get_mut(slot) {
+            let Some(outbox) = held.outbox.as_mut() else {
+                return;
+            };
+            let (pieces, count) = outbox.gather();
+            match sockets.write_vectored(slot, &pieces[..count]) {
+                None => return self.remove(slot, Reason::Client),
+                Some(0) => return,
+                Some(written) => {
+                    outbox.advance(written);
+                    self.queued_bytes -= written;
+                }
+            }
+            if outbox.is_empty() {
+                held.outbox = None;
+                self.congested -= 1;
+                self.outputs.push_back(Output::Drained(slot));
+                if let Some(ending) = held.ending.take() {
+                    self.close(slot, ending.reason, sockets);
+                }
+            }
+        }
+    }
+
+    /// The socket is gone, or must go at once.
+    pub fn handle_gone(&mut self, slot: u32, reason: Reason) {
+        self.remove(slot, reason);
+    }
+
+    /// Closes every connection of `id`, after what waits for it. Says how many.
+    pub fn handle_close(&mut self, id: &Id, reason: &Reason, sockets: &mut impl Sockets) -> u64 {
+        let head = self.index.head(self.hasher.hash_one(id), id, &self.slots);
+        let closing: Vec<u32> = slots_from(head, &self.slots).collect();
+        for &slot in &closing {
+            self.close(slot, reason.clone(), sockets);
+        }
+        closing.len() as u64
+    }
+
+    /// Closes one connection, after what waits for it; `false` when it is gone already.
+    pub fn handle_close_conn(
+        &mut self,
+        conn: Conn,
+        reason: Reason,
+        sockets: &mut impl Sockets,
+    ) -> bool {
+        let Some(slot) = self.slots.find(conn) else {
+            return false;
+        };
+        self.close(slot, reason, sockets);
+        true
+    }
+
+    /// Ends one connection at once, whatever waits for it; `false` when it is gone already.
+    pub fn handle_abort_conn(&mut self, conn: Conn, reason: Reason) -> bool {
+        let Some(slot) = self.slots.find(conn) else {
+            return false;
+        };
+        self.remove(slot, reason);
+        true
+    }
+
+    /// Closes up to `count` connections that are not ending already; says how many.
+    pub fn handle_drain(
+        &mut self,
+        count: usize,
+        reason: &Reason,
+        sockets: &mut impl Sockets,
+    ) -> usize {
+        let mut closed = 0;
+        let mut visited = 0;
+        while closed < count && visited < self.slots.len() {
+            if self
+                .slots
+                .get(self.drain)
+                .is_some_and(|held| held.ending.is_none())
+            {
+                self.close(self.drain, reason.clone(), sockets);
+                closed += 1;
+            }
+            visited += 1;
+            self.drain = (self.drain + 1) % self.slots.len();
+        }
+        closed
+    }
+
+    /// Visits the next `count` slots: heartbeats to the silent when `heartbeat`, an end to those
+    /// that were asked to close a whole sweep ago and still do not read. `true` when this visit
+    /// reached the last slot, and the next begins a new sweep.
+    pub fn handle_sweep(
+        &mut self,
+        count: u32,
+        heartbeat: bool,
+        sockets: &mut impl Sockets,
+    ) -> bool {
+        let end = self.slots.len().min(self.sweep.saturating_add(count));
+        for slot in std::mem::replace(&mut self.sweep, end)..end {
+            let Some(held) = self.slots.get_mut(slot) else {
+                continue;
+            };
+            if let Some(ending) = held.ending.as_mut() {
+                if std::mem::replace(&mut ending.swept, true) {
+                    let reason = ending.reason.clone();
+                    self.remove(slot, reason);
+                }
+            } else if heartbeat && held.outbox.is_none() {
+                let beat = held.framing.heartbeat();
+                match sockets.write(slot, beat) {
+                    Some(written) if written == beat.len() => {}
+                    Some(written) => {
+                        let _ = self.enqueue(slot, Bytes::from_static(beat), written);
+                    }
+                    None => self.remove(slot, Reason::Client),
+                }
+            }
+        }
+        let whole = self.sweep == self.slots.len();
+        if whole {
+            self.sweep = 0;
+        }
+        whole
+    }
+
+    /// What is to be done next. To be called until it answers `None`, after each `handle_*`.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+}

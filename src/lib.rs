@@ -1,0 +1,41 @@
+//! Lariat holds HTTP connections for Erlang and Elixir systems.
+//!
+//! ```text
+//!   Erlang node                      this crate
+//!  ┌──────────┐  distribution  ┌──────┐   ┌────────┐   ┌───────────────┐  HTTP
+//!  │  lariat  │◄──────────────►│ dist │◄─►│ bridge │◄─►│ edge: shards, │◄─────► browsers,
+//!  │ (OTP app)│    protocol    └──────┘   └────────┘   │ each one hub  │        devices
+//!  └──────────┘                                        └───────────────┘
+//! ```
+//!
+//! The rooms, in layer order; arrows only point down, and `test/layering.rs` enforces it:
+//!
+//! * `main` → `config`, `node`
+//! * `node` → every room: the only place that knows everybody
+//! * [`config`] → the rooms' own `Config` types
+//! * [`admin`] → `metrics`; [`bridge`] → `edge`, `wire`, `metrics`; [`dist`] → `wire`, `metrics`
+//! * [`edge`] → `hub`, `wire`, `metrics`
+//! * [`hub`] → `wire`
+//! * [`wire`], [`metrics`] → nothing
+//!
+//! `dist`, `edge` and `admin` never see each other. What only the hidden node needs is behind the
+//! feature `node`, so that the NIF builds without it.
+
+pub mod metrics;
+pub mod wire;
+
+pub mod hub;
+
+pub mod edge;
+
+pub mod bridge;
+
+#[cfg(feature = "node")]
+pub mod admin;
+#[cfg(feature = "node")]
+pub mod dist;
+
+#[cfg(feature = "node")]
+pub mod config;
+#[cfg(feature = "node")]
+pub mod node;

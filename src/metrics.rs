@@ -1,0 +1,377 @@
+//! Every counter and gauge of the edge, declared once: name, unit, help.
+//!
+//! Counting is one relaxed atomic addition; nothing is allocated and nothing is registered at run
+//! time, so a metric that is not in the table below does not exist. No HTTP here: `admin` serves
+//! the text. Names follow the Prometheus conventions (`_total` for counters, base units).
+
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds one.
+    pub fn increment(&self) {
+        self.add(1);
+    }
+
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// The sum so far.
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A number that grows and shrinks.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
+impl Gauge {
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Takes `n` away. Callers take away only what they added.
+    pub fn sub(&self, n: u64) {
+        self.0.fetch_sub(n, Ordering::Relaxed);
+    }
+
+    /// Sets it to `n`.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
+    /// The number now.
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The values that one label of a metric can have, known at compile time.
+pub trait Label: Copy + 'static {
+    /// The label's key.
+    const KEY: &'static str;
+    /// Its values, in the order of [`Label::index`].
+    const VALUES: &'static [&'static str];
+    /// The place of this value in [`Label::VALUES`].
+    fn index(self) -> usize;
+}
+
+/// One `T` for each value of the label `L`.
+#[derive(Debug)]
+pub struct By<L, T> {
+    values: Vec<T>,
+    label: std::marker::PhantomData<L>,
+}
+
+impl<L: Label, T: Default> Default for By<L, T> {
+    fn default() -> Self {
+        let values = L::VALUES.iter().map(|_| T::default()).collect();
+        By {
+            values,
+            label: std::marker::PhantomData,
+        }
+    }
+}
+
+impl<L: Label, T> By<L, T> {
+    /// The metric for one value of the label.
+    pub fn of(&self, label: L) -> &T {
+        &self.values[label.index()]
+    }
+}
+
+macro_rules! labels {
+    ($($(#[$doc:meta])* $name:ident $key:literal { $($(#[$vdoc:meta])* $variant:ident = $value:literal,)+ })+) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+            pub enum $name { $($(#[$vdoc])* $variant,)+ }
+
+            impl Label for $name {
+                const KEY: &'static str = $key;
+                const VALUES: &'static [&'static str] = &[$($value,)+];
+                fn index(self) -> usize { self as usize }
+            }
+
+            impl $name {
+                /// Every value, in order.
+                pub const ALL: &'static [$name] = &[$($name::$variant,)+];
+            }
+        )+
+    };
+}
+
+labels! {
+    /// How a held connection is framed.
+    Transport "transport" {
+        /// One HTTP chunk a message.
+        Chunked = "chunked",
+        /// Server-sent events.
+        Sse = "sse",
+    }
+
+    /// Why a held connection closed; the same words as `wire::Reason`.
+    Closed "reason" {
+        /// The client left.
+        Client = "client",
+        /// The client read too slowly.
+        OutboxFull = "outbox_full",
+        /// The client sent bytes where none are allowed.
+        Protocol = "protocol",
+        /// The socket failed.
+        Io = "io",
+        /// `close_all`.
+        Drain = "drain",
+        /// The edge is stopping.
+        Shutdown = "shutdown",
+        /// Erlang asked.
+        Asked = "asked",
+        /// A bug of ours took their shard's state; the panic is in the log.
+        Panic = "panic",
+    }
+
+    /// Why a message was not delivered.
+    Dropped "reason" {
+        /// Nobody is connected with that id.
+        NoConnection = "no_connection",
+        /// The conn pid names a connection that is gone.
+        Gone = "gone",
+        /// The connection's outbox was full and it was closed.
+        OutboxFull = "outbox_full",
+        /// The outboxes of all connections together were full and this one was closed.
+        OutboxTotal = "outbox_total",
+        /// Waiting in the outbox when the connection closed.
+        Unsent = "unsent",
+        /// The shard's queue was full.
+        ShardQueueFull = "shard_queue_full",
+        /// Sent to a name, in a shape that is no command.
+        UnknownShape = "unknown_shape",
+        /// Sent to a pid that names nothing.
+        UnknownPid = "unknown_pid",
+        /// The term could not be decoded.
+        Undecodable = "undecodable",
+        /// Larger than allowed, alone or with the others that were coming in parts.
+        TooLarge = "too_large",
+    }
+
+    /// Why a request was refused.
+    Refused "status" {
+        /// Not HTTP, or not a request we understand.
+        BadRequest = "400",
+        /// No route.
+        NotFound = "404",
+        /// The route has other methods.
+        MethodNotAllowed = "405",
+        /// The head took too long.
+        Timeout = "408",
+        /// A body where none is taken.
+        ContentTooLarge = "413",
+        /// The id is too long.
+        UriTooLong = "414",
+        /// The head is too large.
+        HeadTooLarge = "431",
+        /// A limit is reached.
+        Unavailable = "503",
+        /// A version of HTTP that is not spoken here.
+        VersionNotSupported = "505",
+    }
+
+    /// How a handshake with an Erlang node ended badly.
+    HandshakeFailed "reason" {
+        /// The digest does not match: another cookie.
+        Cookie = "cookie",
+        /// Not the node that was dialled, or a name that is none.
+        Name = "name",
+        /// The peer lacks a mandatory flag.
+        Flags = "flags",
+        /// Took too long.
+        Timeout = "timeout",
+        /// The peer refused us.
+        Refused = "refused",
+        /// Bytes that are no handshake.
+        Malformed = "malformed",
+        /// The TLS handshake: no TLS, or a certificate that is not accepted.
+        Tls = "tls",
+        /// Too many handshakes at once.
+        Limit = "limit",
+        /// The socket failed.
+        Io = "io",
+    }
+
+    /// Why a link to an Erlang node ended.
+    LinkDown "reason" {
+        /// The peer closed it, or its machine reset it.
+        Peer = "peer",
+        /// Nothing was heard for too long.
+        TickTimeout = "tick_timeout",
+        /// A frame that is malformed.
+        Malformed = "malformed",
+        /// A frame above the limit.
+        FrameTooLarge = "frame_too_large",
+        /// The peer does not read what we send.
+        SendQueueFull = "send_queue_full",
+        /// The peer dialled again while the old link lingered.
+        Replaced = "replaced",
+        /// We are stopping.
+        Shutdown = "shutdown",
+        /// The socket failed.
+        Io = "io",
+        /// A bug of ours: the panic is in the log.
+        Panic = "panic",
+    }
+}
+
+trait Render {
+    const KIND: &'static str;
+    fn render(&self, name: &str, out: &mut String);
+}
+
+impl Render for Counter {
+    const KIND: &'static str = "counter";
+    fn render(&self, name: &str, out: &mut String) {
+        let _ = writeln!(out, "{name} {}", self.value());
+    }
+}
+
+impl Render for Gauge {
+    const KIND: &'static str = "gauge";
+    fn render(&self, name: &str, out: &mut String) {
+        let _ = writeln!(out, "{name} {}", self.value());
+    }
+}
+
+impl<L: Label, T: Render> Render for By<L, T> {
+    const KIND: &'static str = T::KIND;
+    fn render(&self, name: &str, out: &mut String) {
+        for (metric, value) in self.values.iter().zip(L::VALUES) {
+            metric.render(&format!("{name}{{{}=\"{value}\"}}", L::KEY), out);
+        }
+    }
+}
+
+macro_rules! metrics {
+    ($($field:ident: $kind:ty = $name:literal, $help:literal;)+) => {
+        /// All metrics of one edge.
+        #[derive(Debug, Default)]
+        pub struct Metrics {
+            $(#[doc = $help] pub $field: $kind,)+
+        }
+
+        impl Metrics {
+            /// The Prometheus text exposition format, version 0.0.4.
+            pub fn render(&self) -> String {
+                let mut out = String::with_capacity(8 * 1024);
+                $(
+                    let _ = writeln!(out, "# HELP {} {}", $name, $help);
+                    let _ = writeln!(out, "# TYPE {} {}", $name, <$kind as Render>::KIND);
+                    self.$field.render($name, &mut out);
+                )+
+                out
+            }
+
+            /// The names of all metrics, in order.
+            pub const NAMES: &'static [&'static str] = &[$($name,)+];
+        }
+    };
+}
+
+metrics! {
+    connections: By<Transport, Gauge> = "lariat_connections",
+        "Held connections.";
+    opened: By<Transport, Counter> = "lariat_opened_total",
+        "Connections that have been held.";
+    closed: By<Closed, Counter> = "lariat_closed_total",
+        "Held connections that have closed.";
+    accepted: Counter = "lariat_accepted_total",
+        "Sockets accepted by the HTTP listeners.";
+    accept_pauses: Counter = "lariat_accept_pauses_total",
+        "Times the listeners paused: out of open files, or too many request heads being read.";
+    requests: Counter = "lariat_requests_total",
+        "Ordinary requests answered (not streams, not refusals).";
+    refused: By<Refused, Counter> = "lariat_refused_total",
+        "Requests refused.";
+    delivered: Counter = "lariat_messages_delivered_total",
+        "Messages written to a connection or queued in its outbox, counted per connection.";
+    dropped: By<Dropped, Counter> = "lariat_messages_dropped_total",
+        "Messages not delivered.";
+    overloaded_bytes: Counter = "lariat_overloaded_bytes_total",
+        "Bytes of the messages dropped because a shard's queue was full.";
+    credit_exceeded: Counter = "lariat_credit_exceeded_total",
+        "Messages on credit that their credit did not cover: bounded as if they had come without.";
+    sent_bytes: Counter = "lariat_sent_bytes_total",
+        "Bytes written to held connections, framing included.";
+    outbox_bytes: Gauge = "lariat_outbox_bytes",
+        "Bytes waiting in outboxes because sockets are full.";
+    congested: Gauge = "lariat_congested_connections",
+        "Connections with an outbox.";
+    shard_queue_bytes: Gauge = "lariat_shard_queue_bytes",
+        "Bytes of commands waiting for a shard.";
+    events: Counter = "lariat_events_total",
+        "Events told to owners, counted per owner.";
+    events_lost: Counter = "lariat_events_lost_total",
+        "Events not told because an owner or the event queue lagged; each loss is followed by a snapshot.";
+    snapshots: Counter = "lariat_snapshots_total",
+        "Snapshots begun.";
+    owners: Gauge = "lariat_owners",
+        "Attached owners.";
+    links: Gauge = "lariat_links",
+        "Links to Erlang nodes that are up.";
+    links_down: By<LinkDown, Counter> = "lariat_links_down_total",
+        "Links to Erlang nodes that ended.";
+    handshakes_failed: By<HandshakeFailed, Counter> = "lariat_handshakes_failed_total",
+        "Handshakes with Erlang nodes that failed.";
+    frames_received: Counter = "lariat_dist_frames_received_total",
+        "Frames received from Erlang nodes, ticks included.";
+    received_bytes: Counter = "lariat_dist_received_bytes_total",
+        "Bytes received from Erlang nodes after the handshake.";
+    frames_sent: Counter = "lariat_dist_frames_sent_total",
+        "Frames sent to Erlang nodes, ticks included.";
+    assembly_bytes: Gauge = "lariat_dist_assembly_bytes",
+        "Bytes of messages from Erlang nodes of which parts are still to come.";
+    dist_queue_bytes: Gauge = "lariat_dist_send_queue_bytes",
+        "Bytes waiting to be written to Erlang nodes.";
+    dist_busy: Counter = "lariat_dist_send_queue_busy_total",
+        "Event batches refused because a link's send queue was half full.";
+    watches: Gauge = "lariat_dist_watches",
+        "Monitors of and links to connections that Erlang processes hold.";
+    watches_refused: Counter = "lariat_dist_watches_refused_total",
+        "Monitors and links answered with system_limit: the link's table of them or the shard's queue was full.";
+    unknown_controls: Counter = "lariat_dist_unknown_controls_total",
+        "Distribution control messages that were skipped because their operation is unknown.";
+    spawns_refused: Counter = "lariat_dist_spawns_refused_total",
+        "Spawn requests (rpc, erpc, spawn) refused: the node executes nothing.";
+    epmd_registrations: Counter = "lariat_epmd_registrations_total",
+        "Successful registrations with EPMD.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_follow_the_convention() {
+        let mut names = Metrics::NAMES.to_vec();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Metrics::NAMES.len());
+        assert!(names.iter().all(|name| name.starts_with("lariat_")));
+    }
+
+    #[test]
+    fn text_has_help_type_and_a_line_per_label_value() {
+        let metrics = Metrics::default();
+        metrics.dropped.of(Dropped::Gone).add(3);
+        let text = metrics.render();
+        assert!(text.contains("# TYPE lariat_messages_dropped_total counter\n"));
+        assert!(text.contains("lariat_messages_dropped_total{reason=\"gone\"} 3\n"));
+        assert!(text.contains("# TYPE lariat_connections gauge\n"));
+    }
+}

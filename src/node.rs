@@ -1,0 +1,224 @@
+//! The composition root: builds the rooms, joins them, runs them, and takes them down in order.
+//!
+//! Used by `main` and by tests alike. No logic of its own: what it joins is told apart by types,
+//! commands come from `dist` and go to `bridge`, events the other way.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
+
+use crate::admin;
+use crate::admin::Readiness;
+use crate::bridge::{self, Bridge, Busy, Uplink};
+use crate::dist::{self, ReplyTo};
+use crate::edge::{self, Edge};
+use crate::metrics::Metrics;
+use crate::wire::{Command, Conn, Event, Gone, InfoValue, Owner, Watcher};
+
+/// The rooms' configs.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What holds connections.
+    pub edge: edge::Config,
+    /// What carries commands and events.
+    pub bridge: bridge::Config,
+    /// What speaks to Erlang.
+    pub dist: dist::Config,
+    /// What the operator sees.
+    pub admin: admin::Config,
+    /// How long stopping may take. Default: [`Config::DRAIN_TIMEOUT`].
+    pub drain_timeout: Duration,
+}
+
+impl Config {
+    /// Ten seconds: what service managers wait for at least before they kill.
+    pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+}
+
+/// Why the node did not start; each is the operator's to mend, and says how.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// See there.
+    #[error(transparent)]
+    Edge(#[from] edge::Error),
+    /// See there.
+    #[error(transparent)]
+    Dist(#[from] dist::Error),
+    /// See there.
+    #[error(transparent)]
+    Admin(#[from] admin::Error),
+    /// The system has no thread to give.
+    #[error("cannot start the bridge: {0}; look at the limit on threads (ulimit -u)")]
+    Bridge(#[from] std::io::Error),
+}
+
+/// A running node.
+pub struct Node {
+    edge: Edge,
+    bridge: Bridge,
+    links: Arc<Links>,
+    readiness: Readiness,
+    admin: SocketAddr,
+    metrics: Arc<Metrics>,
+    drain_timeout: Duration,
+}
+
+/// Starts everything; logs one line per listener. Call it inside a tokio runtime.
+pub async fn start(mut config: Config) -> Result<Node, Error> {
+    let metrics = Arc::new(Metrics::default());
+    let readiness = Readiness::default();
+    fit_open_files(&mut config.edge);
+    let admin = admin::start(config.admin, Arc::clone(&metrics), readiness.clone()).await?;
+    let edge = edge::start(config.edge, Arc::clone(&metrics))?;
+    let links = Arc::new(Links::default());
+    config.bridge.epoch_base = wall_clock_us();
+    config.bridge.about = vec![
+        ("node", InfoValue::Text(config.dist.name.to_string())),
+        ("version", InfoValue::Text(env!("CARGO_PKG_VERSION").into())),
+    ];
+    let uplink = Arc::clone(&links);
+    let bridge = bridge::start(config.bridge, edge.clone(), uplink, Arc::clone(&metrics))?;
+    let inbound = Arc::new(Inbound {
+        bridge: bridge.clone(),
+    });
+    let name = config.dist.name.to_string();
+    let dist = dist::start(config.dist, inbound, Arc::clone(&metrics)).await?;
+    for address in edge.addresses() {
+        tracing::info!(listener = "http", %address, "listening");
+    }
+    tracing::info!(listener = "admin", address = %admin, "listening");
+    tracing::info!(listener = "dist", address = %dist.listen_address(), name, "listening");
+    assert!(links.0.set(dist).is_ok(), "the links are set once");
+    readiness.set(true);
+    let drain_timeout = config.drain_timeout;
+    Ok(Node {
+        edge,
+        bridge,
+        links,
+        readiness,
+        admin,
+        metrics,
+        drain_timeout,
+    })
+}
+
+impl Node {
+    /// Where HTTP is spoken.
+    pub fn http_addresses(&self) -> &[SocketAddr] {
+        self.edge.addresses()
+    }
+
+    /// Where the admin side listens.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Where Erlang nodes connect.
+    pub fn dist_address(&self) -> SocketAddr {
+        self.links.dist().listen_address()
+    }
+
+    /// The counters.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Stops in order: readiness turns, accepting stops, connections are told goodbye, owners hear
+    /// of it, links close. Takes no longer than the drain timeout; `false` when it took too long.
+    pub async fn stop(self) -> bool {
+        self.readiness.set(false);
+        self.edge.stop_accepting();
+        let bridge = self.bridge.clone();
+        let in_order = async {
+            // Stopping shards and pump blocks; it must not block the runtime.
+            let stopped = tokio::task::spawn_blocking(move || bridge.stop()).await;
+            if let Err(error) = stopped {
+                tracing::error!(%error, "the shards did not stop in order");
+            }
+            self.links.dist().stop().await;
+        };
+        tokio::time::timeout(self.drain_timeout, in_order)
+            .await
+            .is_ok()
+    }
+}
+
+/// Commands on their way from the links to the bridge.
+struct Inbound {
+    bridge: Bridge,
+}
+
+impl dist::Inbound for Inbound {
+    fn command(&self, command: Command, reply_to: Option<ReplyTo>) {
+        let answer = reply_to
+            .map(|reply_to| -> bridge::Answer { Box::new(move |reply| reply_to.send(reply)) });
+        self.bridge.handle(command, answer);
+    }
+
+    fn sends(&self, sends: &mut Vec<Command>, held_bytes: usize) {
+        self.bridge.handle_all(sends, held_bytes);
+    }
+
+    fn owner_gone(&self, owner: Owner) {
+        self.bridge.owner_gone(owner);
+    }
+}
+
+/// Events on their way from the bridge to the links. Empty until the links exist: they need the
+/// bridge, the bridge needs them.
+#[derive(Default)]
+struct Links(OnceLock<dist::Node>);
+
+impl Links {
+    fn dist(&self) -> &dist::Node {
+        self.0.get().expect("a started node has its links")
+    }
+}
+
+impl Uplink for Links {
+    fn tell(&self, owner: Owner, epoch: u64, events: &[Event]) -> Result<(), Busy> {
+        let dist = self.0.get().ok_or(Busy)?;
+        dist.events(owner, epoch, events).map_err(|dist::Busy| Busy)
+    }
+
+    fn gone(&self, watcher: Watcher, conn: Conn, gone: Gone) {
+        // The first link may watch before the start that made it has returned: a matter of
+        // microseconds, and the one time that this waits.
+        self.0.wait().gone(watcher, conn, &gone);
+    }
+}
+
+/// Descriptors that are no connections: listeners, pollers, links, admin, logs.
+const OPEN_FILES_RESERVE: usize = 256;
+
+/// Raises the limit on open files as far as it goes, and lowers what the edge allows to what the
+/// limit allows: a refusal with 503 is better than an accept that fails.
+fn fit_open_files(edge: &mut edge::Config) {
+    let limit = rlimit::increase_nofile_limit(rlimit::INFINITY).unwrap_or(1024);
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    // Heads being read hold descriptors too, and must not take them all.
+    edge.heads_max = edge.heads_max.min(limit / 16).max(1);
+    let heads = edge.heads_max * edge.listen.len();
+    let room = limit.saturating_sub(OPEN_FILES_RESERVE + heads).max(1);
+    let wanted = edge.connections_max;
+    edge.connections_max = wanted.min(room);
+    tracing::info!(
+        connections_max = edge.connections_max,
+        heads_max = edge.heads_max,
+        open_files = limit,
+        "limits"
+    );
+    if room < wanted {
+        tracing::info!(
+            wanted,
+            "the limit on open files (ulimit -n) holds connections_max down: raise it for more"
+        );
+    }
+}
+
+fn wall_clock_us() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX / 2)
+}

@@ -1,0 +1,145 @@
+//! What an edge tells its owners.
+//!
+//! Events of one connection arrive in the order they happened. A snapshot may tell of a
+//! connection that the owner knows already, never of one that has closed before it: applying
+//! `Opened` twice must do no harm (`bridge` says why).
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use super::{Conn, Id};
+
+/// One piece of news.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// `{snapshot, begin}`: what follows replaces all that the owner knew.
+    SnapshotBegin,
+    /// `{snapshot, 'end'}`: connections not told of since `begin` are gone.
+    SnapshotEnd,
+    /// `{opened, ConnPid, Id, Info}`
+    Opened {
+        /// The new connection.
+        conn: Conn,
+        /// Its id.
+        id: Id,
+        /// How it came.
+        info: OpenedInfo,
+    },
+    /// `{closed, ConnPid, Id, Reason}`
+    Closed {
+        /// The connection that is gone.
+        conn: Conn,
+        /// Its id.
+        id: Id,
+        /// Why.
+        reason: Reason,
+    },
+    /// `{overloaded, Count, Bytes}`: messages dropped at a shard's door since the last such event.
+    Overloaded {
+        /// Messages dropped.
+        count: u64,
+        /// Bytes of payload in them.
+        bytes: u64,
+    },
+    /// `{ack, Bytes}`: this much of the owner's credit is free again.
+    Ack {
+        /// Bytes of credit.
+        bytes: u64,
+    },
+}
+
+/// What is told of a connection when it opens: `#{transport => T, peer => {Ip, Port}}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenedInfo {
+    /// How messages are framed.
+    pub transport: Transport,
+    /// The client's address; `None` when the socket was gone before it could be asked.
+    pub peer: Option<SocketAddr>,
+}
+
+/// How a held connection frames its messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// `chunked`: each message is one HTTP chunk (RFC 9112, 7.1).
+    Chunked,
+    /// `sse`: server-sent events (WHATWG HTML, 9.2).
+    Sse,
+}
+
+impl Transport {
+    /// Every transport, in the order of the metrics.
+    pub const ALL: [Transport; 2] = [Transport::Chunked, Transport::Sse];
+
+    /// Its name in Erlang, logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Transport::Chunked => "chunked",
+            Transport::Sse => "sse",
+        }
+    }
+}
+
+/// What a [`Watcher`](super::Watcher) is told of a connection, exactly once for each watch. It is told
+/// by the shard that holds the connection, so nothing is lost between "held" and "gone".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// It has closed now.
+    Closed(Reason),
+    /// It was gone already, or never was: `noproc`.
+    Before,
+    /// The shard has lost it, by a bug of ours: `panic`.
+    Lost,
+    /// Nobody looked, because the shard's queue is full: `system_limit`.
+    Overloaded,
+}
+
+/// Why a connection closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// `client`: the client closed, or its machine reset the connection.
+    Client,
+    /// `outbox_full`: the client read too slowly (policy `close`).
+    OutboxFull,
+    /// `protocol`: the client sent bytes where none are allowed.
+    Protocol,
+    /// `io`: the socket failed in another way.
+    Io,
+    /// `drain`: `close_all` reached it.
+    Drain,
+    /// `shutdown`: the edge is stopping.
+    Shutdown,
+    /// The reason that Erlang gave, any term: its external format without the version byte.
+    Asked(Bytes),
+}
+
+impl Reason {
+    /// The reasons that the metrics tell apart, in their order.
+    pub const LABELS: [&str; 7] = [
+        "client",
+        "outbox_full",
+        "protocol",
+        "io",
+        "drain",
+        "shutdown",
+        "asked",
+    ];
+
+    /// Its place in [`Reason::LABELS`].
+    pub fn index(&self) -> usize {
+        match self {
+            Reason::Client => 0,
+            Reason::OutboxFull => 1,
+            Reason::Protocol => 2,
+            Reason::Io => 3,
+            Reason::Drain => 4,
+            Reason::Shutdown => 5,
+            Reason::Asked(_) => 6,
+        }
+    }
+
+    /// Its name in metrics and, but for `Asked`, the atom in Erlang.
+    pub fn as_str(&self) -> &'static str {
+        Self::LABELS[self.index()]
+    }
+}

@@ -1,0 +1,17 @@
+//! The vocabulary shared with Erlang: who is addressed, what may be asked, what is told.
+//!
+//! Pure data. No sockets, no threads, no clock, and no knowledge of the external term format:
+//! `dist` turns these values into terms and back, the NIF does the same with its own terms.
+//! The Erlang side of the same vocabulary is `lariat_wire`.
+
+mod command;
+mod conn;
+mod event;
+mod id;
+mod message;
+
+pub use command::{Command, ID_COST, Ids, InfoValue, Owner, Refusal, Reply, Signal, Watcher};
+pub use conn::{Conn, NODE_SHARD, SHARDS_MAX};
+pub use event::{Event, Gone, OpenedInfo, Reason, Transport};
+pub use id::Id;
+pub use message::{EventMeta, Message};

@@ -1,0 +1,256 @@
+//! A real edge and bridge in this process, an owner that writes down what it is told, and raw
+//! clients on loopback.
+//!
+//! No Erlang here: the suites with a real node are elsewhere.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use lariat::bridge::{self, Bridge, Busy, Uplink};
+use lariat::edge;
+use lariat::metrics::Metrics;
+use lariat::wire::{Command, Conn, Event, Gone, Id, Ids, Message, Owner, Reply, Watcher};
+
+/// Only a failing test waits this long.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The owner of the tests.
+pub(crate) const OWNER: Owner = Owner(1);
+
+/// A running edge.
+pub(crate) struct World {
+    pub(crate) bridge: Bridge,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) owner: Arc<Told>,
+    pub(crate) address: SocketAddr,
+    /// Dropped last: the listeners run on it.
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl World {
+    /// An edge on a port of its own, with an owner that has its first snapshot.
+    pub(crate) fn start(change: impl FnOnce(&mut edge::Config)) -> World {
+        World::start_with(bridge::Config::default(), change)
+    }
+
+    /// The same with a bridge of one's own choice.
+    pub(crate) fn start_with(
+        bridge: bridge::Config,
+        change: impl FnOnce(&mut edge::Config),
+    ) -> World {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build();
+        let runtime = runtime.expect("a runtime starts");
+        let mut config = edge::Config {
+            shards: 2,
+            ..edge::Config::default()
+        };
+        config.listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+        change(&mut config);
+        let metrics = Arc::new(Metrics::default());
+        let started = runtime.block_on(async { edge::start(config, Arc::clone(&metrics)) });
+        let edge = started.expect("the edge starts");
+        let owner = Arc::new(Told::default());
+        let uplink: Arc<dyn Uplink> = owner.clone();
+        let bridge = bridge::start(bridge, edge.clone(), uplink, Arc::clone(&metrics));
+        let bridge = bridge.expect("the bridge starts");
+        let address = edge.addresses()[0];
+        let world = World {
+            bridge,
+            metrics,
+            owner,
+            address,
+            _runtime: runtime,
+        };
+        world.ask(Command::Attach { owner: OWNER });
+        world.owner.wait("the first snapshot", |told| {
+            told.events.contains(&Event::SnapshotEnd)
+        });
+        world
+    }
+
+    /// Carries out a command and answers what the edge answered.
+    pub(crate) fn ask(&self, command: Command) -> Reply {
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
+        let answer = Box::new(move |reply| drop(tell.send(reply)));
+        self.bridge.handle(command, Some(answer));
+        told.recv_timeout(DEADLINE)
+            .expect("every command is answered")
+    }
+
+    /// Sends to one id and answers how many connections it reached.
+    pub(crate) fn send(&self, id: i64, payload: impl Into<Message>) -> u64 {
+        let ids = Ids::One(Id::Int(id));
+        match self.ask(Command::Send {
+            ids,
+            message: payload.into(),
+            credit: None,
+        }) {
+            Reply::Sent { connections, .. } => connections,
+            other => panic!("a send is answered with {other:?}"),
+        }
+    }
+
+    /// A client that has sent `request` and nothing else.
+    pub(crate) fn client(&self, request: impl AsRef<[u8]>) -> Client {
+        let stream = TcpStream::connect(self.address).expect("the edge accepts");
+        stream
+            .set_read_timeout(Some(DEADLINE))
+            .expect("a deadline can be set");
+        let mut client = Client {
+            stream,
+            received: Vec::new(),
+        };
+        client.write(request);
+        client
+    }
+
+    /// A held stream: opened, greeted, and known to the owner.
+    pub(crate) fn stream(&self, id: i64, extra: &str) -> Client {
+        let opened = self.owner.count_opened();
+        let mut client = self.client(format!(
+            "GET /stream/{id} HTTP/1.1\r\nHost: test\r\n{extra}\r\n"
+        ));
+        client.read_until(b"\r\n\r\n");
+        self.owner
+            .wait("the stream to open", |told| told.opened() > opened);
+        client
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.bridge.stop();
+    }
+}
+
+/// What the owner has been told.
+#[derive(Default)]
+pub(crate) struct Told {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) epochs: Vec<u64>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) gone: Vec<(Watcher, Conn, Gone)>,
+    /// While set the way is busy, and nothing is told.
+    pub(crate) is_busy: bool,
+}
+
+impl State {
+    fn opened(&self) -> usize {
+        self.events
+            .iter()
+            .filter(|event| matches!(event, Event::Opened { .. }))
+            .count()
+    }
+}
+
+impl Told {
+    fn count_opened(&self) -> usize {
+        self.state
+            .lock()
+            .expect("no test panics under the lock")
+            .opened()
+    }
+
+    /// Changes the owner itself.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state.lock().expect("no test panics under the lock"));
+    }
+
+    /// Waits for the event, not for time.
+    pub(crate) fn wait<T>(&self, what: &str, is_there: impl Fn(&State) -> T) -> T
+    where
+        T: PartialEq + Default,
+    {
+        let state = self.state.lock().expect("no test panics under the lock");
+        let waited = self
+            .changed
+            .wait_timeout_while(state, DEADLINE, |state| is_there(state) == T::default());
+        let (state, timeout) = waited.expect("no test panics under the lock");
+        assert!(
+            !timeout.timed_out(),
+            "waited in vain for {what}; told: {:?}",
+            state.events
+        );
+        is_there(&state)
+    }
+}
+
+impl Uplink for Told {
+    fn tell(&self, owner: Owner, epoch: u64, events: &[Event]) -> Result<(), Busy> {
+        assert_eq!(owner, OWNER);
+        let mut state = self.state.lock().expect("no test panics under the lock");
+        if state.is_busy {
+            return Err(Busy);
+        }
+        if state.epochs.last() != Some(&epoch) {
+            state.epochs.push(epoch);
+        }
+        state.events.extend_from_slice(events);
+        drop(state);
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    fn gone(&self, watcher: Watcher, conn: Conn, gone: Gone) {
+        let mut state = self.state.lock().expect("no test panics under the lock");
+        state.gone.push((watcher, conn, gone));
+        drop(state);
+        self.changed.notify_all();
+    }
+}
+
+/// A raw client.
+pub(crate) struct Client {
+    pub(crate) stream: TcpStream,
+    received: Vec<u8>,
+}
+
+impl Client {
+    pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream
+            .write_all(bytes.as_ref())
+            .expect("the edge takes what is written");
+    }
+
+    /// All bytes up to and with `end`.
+    pub(crate) fn read_until(&mut self, end: &[u8]) -> String {
+        loop {
+            let at = self
+                .received
+                .windows(end.len())
+                .position(|part| part == end);
+            if let Some(at) = at {
+                let rest = self.received.split_off(at + end.len());
+                let text = std::mem::replace(&mut self.received, rest);
+                return String::from_utf8(text).expect("tests send text");
+            }
+            let mut buffer = [0; 4096];
+            match self.stream.read(&mut buffer) {
+                Ok(count) if count > 0 => self.received.extend_from_slice(&buffer[..count]),
+                ended => panic!(
+                    "waited in vain for {:?}: {ended:?}, received {:?}",
+                    end.escape_ascii().to_string(),
+                    self.received.escape_ascii().to_string()
+                ),
+            }
+        }
+    }
+
+    /// All bytes until the edge closes.
+    pub(crate) fn read_to_end(&mut self) -> String {
+        let mut rest = std::mem::take(&mut self.received);
+        self.stream
+            .read_to_end(&mut rest)
+            .expect("the edge closes in order");
+        String::from_utf8(rest).expect("tests send text")
+    }
+}

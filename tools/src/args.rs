@@ -1,0 +1,80 @@
+//! The command line: which tool, and the page that teaches each.
+//!
+//! The options themselves live with the room that obeys them.
+
+use clap::{Parser, Subcommand};
+
+use crate::{dataset, load};
+
+/// Outside clients of Lariat: a load generator and a dataset generator.
+#[derive(Debug, Parser)]
+#[command(name = "lariat-tools", version, about)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Write a friends graph (Barabasi-Albert) as `subscriber subscribee` lines
+    #[command(after_help = DATASET_HELP)]
+    Dataset(dataset::Options),
+    /// Hold streams against a node, count and time what arrives
+    #[command(after_help = LOAD_HELP)]
+    Load(Box<load::Options>),
+}
+
+const DATASET_HELP: &str = "\
+The first M+1 users are all friends of each other (one line a pair); every later user subscribes \
+to exactly M earlier ones, the popular ones more likely. That makes
+
+    lines = N*M - M*(M+1)/2
+
+and the same N, M and seed give the same bytes.
+
+Examples:
+  A million users, 15 friends each (14,999,880 lines, about 200 MB):
+    lariat-tools dataset --users 1000000 --edges 15 --seed 1 --output friends.txt
+  A look at a small one:
+    lariat-tools dataset --users 1000 --edges 3 | head";
+
+const LOAD_HELP: &str = "\
+What counts as one message: a chunk (--transport chunked), or an event with data (--transport \
+sse). A chunk that is one newline and an SSE comment are heartbeats. A payload may carry stamps
+
+    m:<20 digits, CLOCK_REALTIME in ns>#<id>;
+
+from which latency is taken, and whether the message reached the id it was meant for.
+
+Standard output has one JSON object a line: {\"event\":\"connected\",...} when every connection is \
+open or has failed, {\"event\":\"expected\",...} when --expect was reached and stayed, and last \
+{\"event\":\"report\",...}. Progress goes to standard error, once a second.
+
+The run ends at the first of: --duration over; --expect reached and quiet, or --timeout over \
+(unless --duration or --until-stdin-closes hold it longer); standard input closed, when asked; \
+every stream closed; SIGTERM or SIGINT. The report is printed in each case.
+
+Exit status: 0 as expected; 1 not: the number of messages differs from --expect, a message \
+reached the wrong id, or an answer broke its format; 64 usage; 74 input or output failed.
+
+Examples:
+  Hold 10,000 streams until interrupted:
+    lariat-tools load --url http://127.0.0.1:8000/stream/{id} --connections 10000 --ids 1-10000
+  Succeed when exactly 500 messages arrive over 100 SSE streams:
+    lariat-tools load --url http://127.0.0.1:8000/stream/{id} --connections 100 \\
+        --transport sse --expect 500 --timeout 20s --per-id deliveries.txt
+  Open 2,000 a second, hold for a minute:
+    lariat-tools load --url http://127.0.0.1:8000/stream/{id} --connections 18000 \\
+        --rate 2000 --duration 1m";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+}

@@ -1,0 +1,109 @@
+//! What a load run is asked to do: the options of `lariat-tools load`.
+//!
+//! It checks what can be told from the words alone; limits of the machine are checked by the run.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::RangedU64ValueParser;
+
+use super::connection::Transport;
+use super::target::{IdRange, Target};
+
+/// Opening attempts under way at a time: below the listen queue of every usual server (tokio's
+/// 1,024, nginx's 511, Linux's old 128 times two), so that no handshake is dropped and retried
+/// after a second.
+const OPENING_MAX: u32 = 256;
+
+/// 127.0.0.1 to 127.0.0.254: more ports than anyone has descriptors.
+const SOURCE_ADDRESSES_MAX: u64 = 254;
+
+/// No run lasts a year, and a year added to any clock does not overflow.
+const TIME_MAX: Duration = Duration::from_hours(365 * 24);
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Where to ask for a stream; {id} becomes the connection's id
+    #[arg(long, value_name = "URL")]
+    pub(super) url: Target,
+    /// Streams to open
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(super) connections: NonZeroU32,
+    /// Ids to open them for, one after the other, round and round [default: 1-N]
+    #[arg(long, value_name = "FIRST-LAST")]
+    ids: Option<IdRange>,
+    /// How messages are framed
+    #[arg(long, value_enum, default_value_t = Transport::Chunked)]
+    pub(super) transport: Transport,
+    /// Local addresses to connect from, in turn; each has about 28,000 ports [default: the
+    /// target's own for a loopback target, else the kernel's choice]
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    sources: Vec<IpAddr>,
+    /// Connect from 127.0.0.1 to 127.0.0.K, in turn
+    #[arg(long, value_name = "K", conflicts_with = "sources",
+        value_parser = RangedU64ValueParser::<u8>::new().range(1..=SOURCE_ADDRESSES_MAX))]
+    source_addresses: Option<u8>,
+    /// Connections to open per second [default: as fast as they are taken]
+    #[arg(long, value_name = "PER_SECOND")]
+    pub(super) rate: Option<NonZeroU32>,
+    /// Connections being opened at a time
+    #[arg(long, value_name = "N", default_value_t = OPENING_MAX,
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) opening_max: u32,
+    /// Time for one connection to be opened and answered, after which it counts as failed
+    #[arg(long, value_name = "TIME", default_value = "30s",
+        value_parser = time)]
+    pub(super) opening_timeout: Duration,
+    /// Hold the streams this long after the last is open, then report
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(super) duration: Option<Duration>,
+    /// Messages that must arrive, all streams together; not one more or less
+    #[arg(long, value_name = "COUNT")]
+    pub(super) expect: Option<u64>,
+    /// Time for the expected messages, after the last stream is open
+    #[arg(long, value_name = "TIME", default_value = "30s",
+        value_parser = time)]
+    pub(super) timeout: Duration,
+    /// Time in which no message may follow the expected ones
+    #[arg(long, value_name = "TIME", default_value = "300ms",
+        value_parser = time)]
+    pub(super) quiet: Duration,
+    /// Hold the streams until standard input ends, also after --expect was reached
+    #[arg(long)]
+    pub(super) until_stdin_closes: bool,
+    /// Also write the "connected" line to this file
+    #[arg(long, value_name = "FILE")]
+    pub(super) ready_file: Option<PathBuf>,
+    /// At the end, write a line "id count" for each id to this file
+    #[arg(long, value_name = "FILE")]
+    pub(super) per_id: Option<PathBuf>,
+}
+
+impl Options {
+    pub(super) fn ids(&self) -> IdRange {
+        self.ids
+            .unwrap_or_else(|| IdRange::of(self.connections.get()))
+    }
+
+    /// The addresses to connect from, in turn; empty: the kernel's choice.
+    pub(super) fn sources(&self) -> Vec<IpAddr> {
+        match self.source_addresses {
+            Some(count) => (1..=count)
+                .map(|last| IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)))
+                .collect(),
+            None => self.sources.clone(),
+        }
+    }
+}
+
+/// A duration as people write it, within what a clock can be moved by.
+fn time(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; write a time as 500ms, 10s or 2m"))?;
+    if time > TIME_MAX {
+        return Err("is more than a year; leave --duration out to run until stopped".to_owned());
+    }
+    Ok(time)
+}

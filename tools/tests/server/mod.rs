@@ -1,0 +1,128 @@
+//! A small honest HTTP/1.1 streaming server for the tests: real sockets, one accepting thread.
+//!
+//! It is no model of Lariat: it does exactly what a test tells it, also what no server should do.
+//! Request heads are read one connection after the other, so it holds many streams with one
+//! thread.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// What the server says to a request, from its path and whether it asks for an event stream. A
+/// 200 is held as a stream, nothing is held too, any other answer is followed by the end.
+pub(crate) type Answer = fn(path: &str, wants_events: bool) -> String;
+
+/// A stream the server holds.
+pub(crate) struct Stream {
+    pub(crate) id: u64,
+    pub(crate) peer: SocketAddr,
+    pub(crate) socket: TcpStream,
+}
+
+pub(crate) struct Server {
+    address: SocketAddr,
+    streams: Arc<Mutex<Vec<Stream>>>,
+}
+
+impl Server {
+    /// Listens, and gives every request the same `answer`.
+    pub(crate) fn start(answer: Answer) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let streams = Arc::new(Mutex::new(Vec::new()));
+        let accepted = Arc::clone(&streams);
+        // Ends with the test process: nothing outlives that.
+        thread::spawn(move || {
+            for socket in listener.incoming() {
+                accept(socket.unwrap(), answer, &accepted);
+            }
+        });
+        Self { address, streams }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/stream/{{id}}", self.address)
+    }
+
+    /// The streams accepted so far: all, when the client says it is connected.
+    pub(crate) fn streams(&self) -> Vec<Stream> {
+        std::mem::take(&mut *self.streams.lock().unwrap())
+    }
+}
+
+/// The usual answer: a stream of the kind that is asked for.
+pub(crate) fn stream(_path: &str, wants_events: bool) -> String {
+    let kind = if wants_events {
+        "Content-Type: text/event-stream\r\n"
+    } else {
+        ""
+    };
+    format!("HTTP/1.1 200 OK\r\n{kind}Transfer-Encoding: chunked\r\n\r\n")
+}
+
+/// `data` as one chunk.
+pub(crate) fn chunk(data: &str) -> Vec<u8> {
+    format!("{:x}\r\n{data}\r\n", data.len()).into_bytes()
+}
+
+/// A payload that says when it was sent and for whom.
+pub(crate) fn stamp(id: u64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    format!("m:{:020}#{id};", now.as_nanos())
+}
+
+impl Stream {
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
+        self.socket.write_all(bytes).unwrap();
+    }
+
+    /// Sends each byte in a segment of its own, as far as the kernels allow.
+    pub(crate) fn trickle(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.send(&[*byte]);
+        }
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.socket.shutdown(Shutdown::Both).unwrap();
+    }
+}
+
+fn accept(mut socket: TcpStream, answer: Answer, streams: &Mutex<Vec<Stream>>) {
+    socket.set_nodelay(true).unwrap();
+    let mut lines = BufReader::new(socket.try_clone().unwrap()).lines();
+    let request = lines.next().unwrap().unwrap();
+    let fields: HashMap<String, String> = lines
+        .map(|line| line.unwrap())
+        .take_while(|line| !line.is_empty())
+        .map(|line| {
+            let (name, value) = line.split_once(": ").expect("a field");
+            (name.to_ascii_lowercase(), value.to_owned())
+        })
+        .collect();
+    assert!(fields.contains_key("host"), "HTTP/1.1 demands a Host");
+    let wants_events = fields
+        .get("accept")
+        .is_some_and(|accept| accept == "text/event-stream");
+    let path = request
+        .strip_prefix("GET ")
+        .and_then(|rest| rest.strip_suffix(" HTTP/1.1"))
+        .expect("a GET request");
+    let head = answer(path, wants_events);
+    let id = path.rsplit('/').next().unwrap().parse().unwrap();
+    // Held before it is answered: who sees the answer finds the stream.
+    let stream = Stream {
+        id,
+        peer: socket.peer_addr().unwrap(),
+        socket: socket.try_clone().unwrap(),
+    };
+    if head.is_empty() || head.starts_with("HTTP/1.1 200") {
+        streams.lock().unwrap().push(stream);
+    }
+    if !head.is_empty() {
+        socket.write_all(head.as_bytes()).unwrap();
+    }
+}
