@@ -73,9 +73,9 @@ fn stall(world: &World, id: i64) -> SyncSender<()> {
 fn every_message_gives_back_its_cost() {
     let world = World::start(|_| {});
     let mut client = world.stream(7, "");
-    let many = Ids::Many((0..100).map(Id::Int).collect());
+    let many = Ids::Ints((0..100).collect());
     let text = Ids::Many(vec![Id::Bin(vec![b'a'; 200].into()); 3]);
-    let nobody = Ids::Many(Vec::new());
+    let nobody = Ids::Ints(Vec::new());
     let sent = [
         (one(7), 5),
         (many, 1000),

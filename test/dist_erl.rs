@@ -57,7 +57,7 @@ impl Inbound for Recorder {
         );
         let reply = match &command {
             Command::Send { ids, .. } => Reply::Sent {
-                connections: ids.as_slice().len() as u64,
+                connections: ids.len() as u64,
                 queued_bytes: 0,
             },
             Command::Close { .. } | Command::CloseAll { .. } => Reply::Closed { connections: 1 },

@@ -174,7 +174,7 @@ fn abort_does_not_wait_for_the_outbox() {
     world.watch(closed, ONE);
     let large = Message::new(vec![b'x'; 16 * 1024 * 1024]);
     world.ask(Command::Send {
-        ids: Ids::Many(vec![Id::Int(1), Id::Int(2)]),
+        ids: Ids::Ints(vec![1, 2]),
         message: large,
         credit: None,
     });

@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::edge::{Credit, Ledger};
 use crate::metrics::Metrics;
-use crate::wire::{Id, Ids, Message, Owner};
+use crate::wire::{Ids, Message, Owner};
 
 /// Bytes that a message may occupy beyond its cost, for each id and once more, and still have a
 /// place in a full queue: the text of ids above all, of which four times the usual 16 bytes are
@@ -43,9 +43,7 @@ impl Credits {
         let ledgers = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let mut credit = ledgers.get(&owner)?.take(ids.cost(message.payload.len()));
         drop(ledgers);
-        let ids = ids.as_slice();
-        let of_ids: usize = ids.iter().map(Id::heap_bytes).sum();
-        let uncounted = of_ids + message.bytes() - message.payload.len();
+        let uncounted = ids.text_bytes() + message.bytes() - message.payload.len();
         if uncounted > UNCOUNTED_BYTES_MAX * (ids.len() + 1) {
             credit.uncover();
         }

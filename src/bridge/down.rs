@@ -75,12 +75,12 @@ impl Down {
         let mut credit = self.credit(credit, &ids, &message);
         match ids {
             Ids::One(id) => batch.send(self.edge.shard_of(&id), Ids::One(id), message, credit),
-            Ids::Many(ids) => {
-                let parts = self.split(ids);
+            list => {
+                let parts = self.by_shard(list);
                 let last = parts.len();
                 for (nth, (shard, ids)) in (1..).zip(parts) {
                     let share = share(&mut credit, ids.len(), nth == last);
-                    batch.send(shard, Ids::Many(ids), message.clone(), share);
+                    batch.send(shard, ids, message.clone(), share);
                 }
             }
         }
@@ -89,7 +89,7 @@ impl Down {
     /// Hands what is gathered to the shards; what full queues refuse is dropped and counted.
     pub(super) fn hand_over(&self, batch: &mut Batch) {
         self.edge.hand_over(batch, |ids, message| {
-            self.dropped(ids.as_slice().len(), message.bytes());
+            self.dropped(ids.len(), message.bytes());
         });
     }
 
@@ -142,7 +142,7 @@ impl Down {
         let gather = answer.map(|answer| Gather::sent(parts.len(), answer));
         let last = parts.len();
         for (nth, (shard, ids)) in (1..).zip(parts) {
-            let (count, bytes) = (ids.as_slice().len(), message.bytes());
+            let (count, bytes) = (ids.len(), message.bytes());
             let share = share(&mut credit, count, nth == last);
             let part = gather.as_ref().map(Gather::part);
             let sent = self.edge.send(shard, ids, message.clone(), share, part);
@@ -220,33 +220,18 @@ impl Down {
 
     /// The ids of each shard that has any, in their order.
     fn by_shard(&self, ids: Ids) -> Vec<(usize, Ids)> {
+        let shards = self.edge.shards();
         match ids {
             Ids::One(id) => vec![(self.edge.shard_of(&id), Ids::One(id))],
-            Ids::Many(ids) => {
-                let parts = self.split(ids).into_iter();
-                parts.map(|(shard, ids)| (shard, Ids::Many(ids))).collect()
-            }
+            list if list.is_empty() => Vec::new(),
+            list if shards == 1 => vec![(0, list)],
+            Ids::Ints(ids) => split(ids, shards, |&id| self.edge.shard_of(&Id::Int(id)))
+                .map(|(shard, ids)| (shard, Ids::Ints(ids)))
+                .collect(),
+            Ids::Many(ids) => split(ids, shards, |id| self.edge.shard_of(id))
+                .map(|(shard, ids)| (shard, Ids::list(ids)))
+                .collect(),
         }
-    }
-
-    /// Looks at each id once, and makes one list a shard.
-    fn split(&self, ids: Vec<Id>) -> Vec<(usize, Vec<Id>)> {
-        let shards = self.edge.shards();
-        if ids.is_empty() {
-            return Vec::new();
-        }
-        if shards == 1 {
-            return vec![(0, ids)];
-        }
-        // A quarter more than an even share: a seeded hash hardly ever needs more.
-        let share = (ids.len() / shards).saturating_mul(5) / 4 + 1;
-        let list = |shard| (shard, Vec::with_capacity(share.min(ids.len())));
-        let mut parts: Vec<(usize, Vec<Id>)> = (0..shards).map(list).collect();
-        for id in ids {
-            parts[self.edge.shard_of(&id)].1.push(id);
-        }
-        parts.retain(|(_, ids)| !ids.is_empty());
-        parts
     }
 
     fn dropped(&self, count: usize, bytes: usize) {
@@ -265,4 +250,21 @@ fn share(credit: &mut Option<Credit>, ids: usize, is_last: bool) -> Option<Credi
     }
     let whole = credit.as_mut()?;
     Some(whole.split(ID_COST * ids as u64))
+}
+
+/// Looks at each id once, and makes one list a shard.
+fn split<T>(
+    ids: Vec<T>,
+    shards: usize,
+    shard_of: impl Fn(&T) -> usize,
+) -> impl Iterator<Item = (usize, Vec<T>)> {
+    // A quarter more than an even share: a seeded hash hardly ever needs more.
+    let share = (ids.len() / shards).saturating_mul(5) / 4 + 1;
+    let most = share.min(ids.len());
+    let mut parts: Vec<Vec<T>> = (0..shards).map(|_| Vec::with_capacity(most)).collect();
+    for id in ids {
+        parts[shard_of(&id)].push(id);
+    }
+    let parts = parts.into_iter().enumerate();
+    parts.filter(|(_, ids)| !ids.is_empty())
 }

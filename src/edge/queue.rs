@@ -260,18 +260,12 @@ impl ShardCommand {
 
     /// Bytes that this command keeps alive while it waits.
     fn bytes(&self) -> usize {
-        let ids = |ids: &Ids| -> usize {
-            ids.as_slice()
-                .iter()
-                .map(|id| size_of::<Id>() + id.heap_bytes())
-                .sum()
-        };
         size_of::<ShardCommand>()
             + match self {
                 ShardCommand::Send {
                     ids: to, message, ..
-                } => ids(to) + message.bytes(),
-                ShardCommand::Close { ids: to, .. } => ids(to),
+                } => to.heap_bytes() + message.bytes(),
+                ShardCommand::Close { ids: to, .. } => to.heap_bytes(),
                 ShardCommand::Signal {
                     signal: Signal::Deliver(message),
                     ..

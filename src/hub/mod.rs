@@ -31,7 +31,7 @@ use bytes::Bytes;
 
 pub use framing::Framing;
 
-use crate::wire::{Conn, Id, Message, Reason, Transport};
+use crate::wire::{Conn, Id, Ids, Message, Reason, Transport};
 use framing::Frames;
 use index::{Index, slots_from};
 use slots::{Held, NONE, Slots};
@@ -232,13 +232,13 @@ impl<S: BuildHasher> Hub<S> {
     /// Delivers to every connection of each of `ids`.
     pub fn handle_message(
         &mut self,
-        ids: &[Id],
+        ids: &Ids,
         message: &Message,
         sockets: &mut impl Sockets,
     ) -> Sent {
         let mut sent = Sent::default();
         self.frames.clear();
-        for id in ids {
+        ids.for_each(|id| {
             let mut receivers = std::mem::take(&mut self.receivers);
             let head = self.index.head(self.hasher.hash_one(id), id, &self.slots);
             receivers.extend(slots_from(head, &self.slots));
@@ -247,7 +247,7 @@ impl<S: BuildHasher> Hub<S> {
                 self.deliver(slot, message, sockets, &mut sent);
             }
             self.receivers = receivers;
-        }
+        });
         sent
     }
 

@@ -11,7 +11,7 @@ use foldhash::fast::FixedState;
 use proptest::prelude::*;
 
 use super::{Framing, Hub, Limits, Output, Sockets};
-use crate::wire::{Conn, Id, Message, Reason};
+use crate::wire::{Conn, Id, Ids, Message, Reason};
 
 const LIMITS: Limits = Limits {
     connections_per_id_max: 3,
@@ -145,8 +145,8 @@ impl World {
                         expected.push(&message);
                     }
                 }
-                let ids: Vec<Id> = ids.into_iter().map(Id::Int).collect();
-                self.hub.handle_message(&ids, &message, &mut self.sockets);
+                self.hub
+                    .handle_message(&Ids::Ints(ids), &message, &mut self.sockets);
             }
             Step::Signal { nth, length } => {
                 let Some(conn) = self.nth(nth) else { return };

@@ -2,7 +2,7 @@
 //!
 //! No routing here (the bridge knows which shard has which id) and no terms (`dist::codec`).
 
-use super::{Conn, Id, Message, Reason};
+use super::{Conn, Id, Ids, Message, Reason};
 
 /// One request from Erlang, or from an application through the NIF.
 #[derive(Debug)]
@@ -76,38 +76,6 @@ pub enum Command {
         /// Who was to be told.
         watcher: Watcher,
     },
-}
-
-/// What a message costs beside its payload: about the size of a command in a queue.
-const MESSAGE_COST: u64 = 64;
-
-/// What each id costs: about the size of an integer id in a queue.
-pub const ID_COST: u64 = 16;
-
-/// The ids that a command is for. One id needs no list of its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ids {
-    /// Exactly one.
-    One(Id),
-    /// Any number.
-    Many(Vec<Id>),
-}
-
-impl Ids {
-    /// What sending `payload_bytes` to these takes of its owner's credit, in bytes; the same as
-    /// `lariat_wire:cost/2`, and `test/vectors/credit.txt` holds both to it. An estimate of what
-    /// the message occupies in the queues that both sides can make without looking at the ids.
-    pub fn cost(&self, payload_bytes: usize) -> u64 {
-        MESSAGE_COST + payload_bytes as u64 + ID_COST * self.as_slice().len() as u64
-    }
-
-    /// The ids in order.
-    pub fn as_slice(&self) -> &[Id] {
-        match self {
-            Ids::One(id) => std::slice::from_ref(id),
-            Ids::Many(ids) => ids,
-        }
-    }
 }
 
 /// What one connection is told to do.
@@ -191,28 +159,6 @@ impl Refusal {
             Refusal::Overloaded => "overloaded",
             Refusal::Stopping => "stopping",
             Refusal::OwnersLimit => "owners_limit",
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_cost_is_the_one_that_erlang_computes() {
-        let vectors = include_str!("../../test/vectors/credit.txt");
-        let lines = vectors.lines().filter(|line| !line.starts_with('#'));
-        for line in lines {
-            let numbers: Vec<u64> = line.split(' ').map(|n| n.parse().unwrap()).collect();
-            let [payload, ids, cost] = numbers[..] else {
-                panic!("three numbers in {line:?}")
-            };
-            let ids = match usize::try_from(ids).unwrap() {
-                1 => Ids::One(Id::Int(0)),
-                count => Ids::Many(vec![Id::Int(0); count]),
-            };
-            assert_eq!(ids.cost(usize::try_from(payload).unwrap()), cost, "{line}");
         }
     }
 }

@@ -5,9 +5,10 @@
 //! the bytes of its canonical external encoding, which `dist::codec` writes.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 /// An integer, a binary, or any other Erlang term.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Id {
     /// An integer that fits 64 signed bits; larger ones are [`Id::Term`].
     Int(i64),
@@ -37,6 +38,18 @@ impl Id {
         match self {
             Id::Int(_) => 0,
             Id::Bin(bytes) | Id::Term(bytes) => bytes.len(),
+        }
+    }
+}
+
+/// The value alone: an integer, as nearly all ids are, costs its hasher one step. Equal ids have equal
+/// hashes; a binary that has the bytes of a term meets it in the same bucket, which is rare and legal.
+impl Hash for Id {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Id::Int(value) => state.write_i64(*value),
+            Id::Bin(bytes) | Id::Term(bytes) => state.write(bytes),
         }
     }
 }

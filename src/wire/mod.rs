@@ -8,10 +8,12 @@ mod command;
 mod conn;
 mod event;
 mod id;
+mod ids;
 mod message;
 
-pub use command::{Command, ID_COST, Ids, InfoValue, Owner, Refusal, Reply, Signal, Watcher};
+pub use command::{Command, InfoValue, Owner, Refusal, Reply, Signal, Watcher};
 pub use conn::{Conn, NODE_SHARD, SHARDS_MAX};
 pub use event::{Event, Gone, OpenedInfo, Reason, Transport};
 pub use id::Id;
+pub use ids::{ID_COST, Ids};
 pub use message::{EventMeta, Message};

@@ -167,7 +167,7 @@ async fn ids_and_messages_arrive_as_they_are() {
     let edge = Edge::start(&epmd).await;
     let mut app = app(&epmd);
     let one = Ids::One;
-    let ints = |ids: &[i64]| Ids::Many(ids.iter().copied().map(Id::Int).collect());
+    let ints = |ids: &[i64]| Ids::Ints(ids.to_vec());
     let big = [110, 8, 0, 0, 0, 0, 0, 0, 0, 0, 128];
     let cases: [(&str, Ids); 19] = [
         ("0", one(Id::Int(0))),
@@ -251,7 +251,7 @@ async fn what_one_process_sends_stays_in_order_whatever_the_way_it_takes() {
         assert!(matches!(edge.delivered().0, Ids::Many(ids) if ids.len() == 1));
         let closed = edge.command();
         assert!(matches!(closed, Command::Close { ids: Ids::One(closed), .. } if closed == id));
-        assert_eq!(edge.delivered().0, Ids::Many(vec![id.clone(), id]));
+        assert_eq!(edge.delivered().0, Ids::list(vec![id.clone(), id]));
     }
     assert!(matches!(edge.command(), Command::Info));
 }

@@ -87,35 +87,46 @@ fn ids(bytes: &[u8]) -> Option<(Ids, &[u8])> {
             if count == 0 || count > IDS_MAX || count > rest.len() / 2 {
                 return None;
             }
-            let mut ids = Vec::with_capacity(count);
-            let mut rest = rest;
-            for _ in 0..count {
-                // Nearly all ids are such integers.
-                if let [tag::INTEGER, a, b, c, d, behind @ ..] = rest {
-                    let value = i32::from_be_bytes([*a, *b, *c, *d]);
-                    ids.push(Id::Int(i64::from(value)));
-                    rest = behind;
-                } else {
-                    let (id, behind) = id(rest)?;
-                    ids.push(id);
-                    rest = behind;
-                }
-            }
-            let rest = rest.strip_prefix(&[tag::NIL])?;
-            Some((Ids::Many(ids), rest))
+            let (ids, rest) = match ints(rest, count) {
+                Some((ints, rest)) => (Ids::Ints(ints), rest),
+                None => mixture(rest, count)?,
+            };
+            Some((ids, rest.strip_prefix(&[tag::NIL])?))
         }
         [tag::STRING, a, b, rest @ ..] => {
             let length = usize::from(u16::from_be_bytes([*a, *b]));
             let (bytes, rest) = rest.split_at_checked(length)?;
-            let ids = bytes.iter().map(|byte| Id::Int(i64::from(*byte)));
-            Some((Ids::Many(ids.collect()), rest))
+            let ids = bytes.iter().copied().map(i64::from);
+            Some((Ids::Ints(ids.collect()), rest))
         }
-        [tag::NIL, rest @ ..] => Some((Ids::Many(Vec::new()), rest)),
+        [tag::NIL, rest @ ..] => Some((Ids::Ints(Vec::new()), rest)),
         _ => {
             let (id, rest) = id(bytes)?;
             Some((Ids::One(id), rest))
         }
     }
+}
+
+/// `count` integers of 32 bits: nearly all lists, at a few instructions an id.
+fn ints(bytes: &[u8], count: usize) -> Option<(Vec<i64>, &[u8])> {
+    let (elements, rest) = bytes.split_at_checked(count * 5)?;
+    let (elements, _) = elements.as_chunks();
+    let is_int = |element: &[u8; 5]| element[0] == tag::INTEGER;
+    let int = |&[_, a, b, c, d]: &[u8; 5]| i64::from(i32::from_be_bytes([a, b, c, d]));
+    let all_are = elements.iter().all(is_int);
+    all_are.then(|| (elements.iter().map(int).collect(), rest))
+}
+
+/// `count` ids of any kind that is recognised here.
+fn mixture(bytes: &[u8], count: usize) -> Option<(Ids, &[u8])> {
+    let mut ids = Vec::with_capacity(count);
+    let mut rest = bytes;
+    for _ in 0..count {
+        let (id, behind) = id(rest)?;
+        ids.push(id);
+        rest = behind;
+    }
+    Some((Ids::list(ids), rest))
 }
 
 /// One id at the start of `bytes`, and what follows.

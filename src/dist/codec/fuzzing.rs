@@ -13,7 +13,7 @@ use super::{
     Call, Message, Request, Shape, Writer, call_of_undecodable, payload, reason, request, sent,
     shape, signal,
 };
-use crate::wire::{Command, Id, Ids};
+use crate::wire::{Command, Id};
 
 /// Above this our limit on the length of ids makes a difference that is meant.
 const INPUT_BYTES_MAX: usize = 8 * 1024;
@@ -102,11 +102,9 @@ fn delivered(command: Command) -> Delivery {
         Id::Bin(bytes) => Whom::Bin(bytes.to_vec()),
         Id::Term(_) => Whom::Term,
     };
-    let ids = match ids {
-        Ids::One(id) => vec![whom(&id)],
-        Ids::Many(ids) => ids.iter().map(whom).collect(),
-    };
-    (ids, message.payload.to_vec())
+    let mut whoms = Vec::new();
+    ids.for_each(|id| whoms.push(whom(id)));
+    (whoms, message.payload.to_vec())
 }
 
 /// `{Id, Msg}` or `{[Id], Msg}`.

@@ -35,16 +35,14 @@ pub(crate) fn id(term: Term<'_>) -> Option<Id> {
 /// One id, or a list of ids. A list is always a list of ids.
 pub(crate) fn ids(term: Term<'_>) -> Option<Ids> {
     match term.kind() {
-        Kind::Nil => Some(Ids::Many(Vec::new())),
-        Kind::Bytes(bytes) => Some(Ids::Many(
-            bytes.iter().map(|byte| Id::Int(i64::from(*byte))).collect(),
-        )),
+        Kind::Nil => Some(Ids::Ints(Vec::new())),
+        Kind::Bytes(bytes) => Some(Ids::Ints(bytes.iter().copied().map(i64::from).collect())),
         Kind::List(list) => {
             let elements = list.elements();
             if elements.count() > IDS_MAX || !list.is_proper() {
                 return None;
             }
-            elements.map(id).collect::<Option<Vec<Id>>>().map(Ids::Many)
+            elements.map(id).collect::<Option<_>>().map(Ids::list)
         }
         _ => id(term).map(Ids::One),
     }
@@ -211,7 +209,7 @@ mod tests {
     #[test]
     fn a_list_is_a_list_of_ids() {
         let ids_of = |bytes: &[u8]| ids(Term::parse(bytes).unwrap().0);
-        let many = |ids: &[i64]| Some(Ids::Many(ids.iter().copied().map(Id::Int).collect()));
+        let many = |ids: &[i64]| Some(Ids::Ints(ids.to_vec()));
         assert_eq!(ids_of(&[106]), many(&[]));
         assert_eq!(ids_of(&[107, 0, 3, 1, 2, 3]), many(&[1, 2, 3]));
         assert_eq!(

@@ -342,7 +342,7 @@ fn real_terms_are_commands() {
     let asked = request(call.request.unwrap(), &frame);
     assert!(matches!(
         asked,
-        Request::Command(Command::Send { ids: Ids::Many(ids), .. }) if ids == [Id::Int(1000)]
+        Request::Command(Command::Send { ids: Ids::Ints(ids), .. }) if ids == [1000]
     ));
     let frame = Bytes::from(terms[1].clone());
     assert!(matches!(

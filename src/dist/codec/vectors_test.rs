@@ -89,9 +89,9 @@ fn asked() -> Vec<(&'static str, String)> {
         ("deliver_binary", plain("One(<<\"alice\">>)", "Hello")),
         ("deliver_iolist", plain("One(1)", "Hello!")),
         ("deliver_text", plain("One(1)", "Hello")),
-        ("deliver_nobody", plain("Many([])", "m")),
-        ("deliver_string", plain("Many([1, 2, 3])", "m")),
-        ("deliver_list", plain("Many([1000])", "m")),
+        ("deliver_nobody", plain("Ints([])", "m")),
+        ("deliver_string", plain("Ints([1, 2, 3])", "m")),
+        ("deliver_list", plain("Ints([1000])", "m")),
         (
             "deliver_mixed",
             plain(&format!("Many([1, <<\"b\">>, {user}])"), "m"),

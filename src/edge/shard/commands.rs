@@ -26,7 +26,7 @@ impl Running {
                 credit,
                 answer,
             } => {
-                let sent = hub.handle_message(ids.as_slice(), &message, sockets);
+                let sent = hub.handle_message(&ids, &message, sockets);
                 drop(credit);
                 self.count(sent);
                 if let Some(answer) = answer {
@@ -46,8 +46,8 @@ impl Running {
                 reason,
                 answer,
             } => {
-                let close = |id| hub.handle_close(id, &reason, sockets);
-                let closed = ids.as_slice().iter().map(close).sum();
+                let mut closed = 0;
+                ids.for_each(|id| closed += hub.handle_close(id, &reason, sockets));
                 if let Some(answer) = answer {
                     answer(ShardAnswer::Closed(closed));
                 }
