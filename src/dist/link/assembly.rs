@@ -100,7 +100,7 @@ impl Assemblies {
                 self.metrics.assembly_bytes.sub(given_up.len() as u64);
                 outcome = Outcome::GivenUp(given_up);
             } else {
-                grow(bytes, added, self.message_bytes_max);
+                grow(bytes, added, assembly.left, self.message_bytes_max);
                 bytes.extend_from_slice(part.bytes);
                 self.bytes += added;
                 self.metrics.assembly_bytes.add(added as u64);
@@ -125,13 +125,22 @@ impl Drop for Assemblies {
     }
 }
 
-/// Doubles, but not beyond what a message may have: a large one is then copied only a few times and
-/// takes at most twice what has come of it.
-fn grow(bytes: &mut Vec<u8>, added: usize, message_bytes_max: usize) {
+/// Room that is left behind the first part: what a payload of 64 KiB and its envelope have beyond
+/// 64 KiB, so that the usual large message is copied once.
+const REST_BYTES: usize = 1024;
+
+/// Doubles, but not beyond what a message may have, nor what the parts to come would need if they were
+/// as large as this one: a large message is then copied only a few times and takes at most twice what
+/// has come of it.
+fn grow(bytes: &mut Vec<u8>, added: usize, left: u64, message_bytes_max: usize) {
     let needed = bytes.len() + added;
     if needed > bytes.capacity() {
-        let wanted = (bytes.len() * 2).min(message_bytes_max).max(needed);
-        bytes.reserve_exact(wanted - bytes.len());
+        let to_come = usize::try_from(left)
+            .unwrap_or(usize::MAX)
+            .saturating_mul(added);
+        let doubled = bytes.len().saturating_sub(added);
+        let room = doubled.max(REST_BYTES.min(added)).min(to_come);
+        bytes.reserve_exact(added + room.min(message_bytes_max - needed));
     }
 }
 
