@@ -1,5 +1,6 @@
-//! A real `erl` that sends as fast as it can, to our program, to a C node made with `ei`, and to
-//! another `erl`: one after the other, round by round, so that a busy machine disturbs all alike.
+//! A real `erl` that sends as fast as it can, to our program, to a C node made with `ei`, to one that
+//! only cuts frames out of large reads, and to another `erl`: one after the other, round by round, so
+//! that a busy machine disturbs all alike.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -25,10 +26,20 @@ struct Receiver {
     sync: &'static str,
 }
 
+/// How many deliveries our program has tried, in Erlang.
+const COUNTED: &str =
+    "maps:get(messages_dropped, element(2, gen_server:call({lariat, 'lariat@127.0.0.1'}, info))).";
+
 struct Load {
     shape: Shape,
     senders: usize,
     each: usize,
+}
+
+impl Load {
+    fn deliveries(&self) -> usize {
+        self.senders * self.each * self.shape.ids.unwrap_or(1)
+    }
 }
 
 /// The sums of all rounds.
@@ -70,7 +81,8 @@ pub(crate) fn run(ei_node: &Path) -> Value {
         &epmd,
     );
     let ei = start_program(Command::new(ei_node).args(["ei", COOKIE]), &epmd);
-    for node in ["lariat", "ei", "sink"] {
+    let bare = start_program(Command::new(ei_node).args(["bare", COOKIE, "bare"]), &epmd);
+    for node in ["lariat", "ei", "bare", "sink"] {
         let connect = format!("net_kernel:connect_node('{node}@127.0.0.1').");
         wait_for(node, || sender.eval(&connect) == "true");
     }
@@ -81,6 +93,7 @@ pub(crate) fn run(ei_node: &Path) -> Value {
     let receivers = [
         receiver("lariat", lariat.0.id(), "{x, 'lariat@127.0.0.1'}", "call"),
         receiver("ei", ei.0.id(), "{x, 'ei@127.0.0.1'}", "sync"),
+        receiver("bare", bare.0.id(), "{x, 'bare@127.0.0.1'}", "sync"),
         receiver(
             "erlang",
             os_pid(&mut sink),
@@ -94,12 +107,18 @@ pub(crate) fn run(ei_node: &Path) -> Value {
         "  load                    senders  receiver     msg/s  its CPU  (reader)  ei's is x  reader busy  erl busy"
     );
     let mut lines = Vec::new();
+    let mut delivered = 0;
     for load in loads() {
-        let mut sums = [Sum::default(); 3];
+        let mut sums = [Sum::default(); 4];
         for _ in 0..ROUNDS {
             for (receiver, sum) in receivers.iter().zip(&mut sums) {
                 round(&mut sender, sender_pid, receiver, &load, sum);
             }
+            // Nobody is connected, so the edge counts each id of each message as dropped.
+            delivered += load.deliveries();
+            wait_for("all that was sent to be counted", || {
+                sender.eval(COUNTED) == delivered.to_string()
+            });
         }
         for (receiver, sum) in receivers.iter().zip(&sums) {
             lines.push(line(&load, receiver, sum, &sums[1]));
@@ -118,6 +137,7 @@ fn loads() -> Vec<Load> {
         load(Shape::ONE, 1, 200_000),
         load(Shape::ONE, 4, 50_000),
         load(Shape::THOUSAND, 1, 2_000),
+        load(Shape::TEN_THOUSAND, 1, 200),
         load(Shape::LARGE, 1, 2_000),
     ]
 }

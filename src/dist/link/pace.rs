@@ -6,23 +6,30 @@
 
 use std::time::Duration;
 
+use super::blocks::BLOCK_BYTES_MAX;
 use super::gathered::Brought;
 
-/// A read that brings this much needs no pause: a hundred small messages share its cost.
-const READ_BYTES_ENOUGH: usize = 16 * 1024;
+/// A read that brings this much needs no pause: the largest block is full. Below it the socket may fill
+/// while we pause; then Erlang gathers too, and a send costs it half.
+const READ_BYTES_ENOUGH: usize = BLOCK_BYTES_MAX;
 
-/// Sends per second from which a pause pays: one of 100 us then gathers two messages and more. Below
+/// Sends per second from which a pause pays: one of 200 us then gathers four messages and more. Below
 /// it each message is handed over as it comes.
 const RATE_MIN: f64 = 20_000.0;
 
+/// The pause grows with the rate: this long for each send a second, 200 us at [`RATE_MIN`]. A pause and
+/// the read after it cost some 20 us of CPU whatever they bring; with 200 us between reads that was most
+/// of what a message cost at full rate.
+const PAUSE_PER_RATE: f64 = 200e-6 / RATE_MIN;
+
 /// How long the rate is measured: longer than any pause, shorter than anybody notices.
-const WINDOW: Duration = Duration::from_millis(2);
+const WINDOW: Duration = Duration::from_millis(5);
 
 /// A window that lasted longer than this was ended by silence, and says nothing about the rate.
 const WINDOW_MAX: Duration = Duration::from_millis(20);
 
 const PAUSE_MIN: Duration = Duration::from_micros(50);
-const PAUSE_MAX: Duration = Duration::from_micros(200);
+const PAUSE_MAX: Duration = Duration::from_millis(3);
 
 /// What is known of the last few milliseconds.
 #[derive(Debug, Default)]
@@ -63,11 +70,12 @@ impl Pace {
     /// Long enough for a read that is large enough, within the bounds.
     fn pause_for(&self, lasted: Duration) -> Option<Duration> {
         let seconds = lasted.as_secs_f64();
-        if lasted > WINDOW_MAX || (self.sends as f64) < RATE_MIN * seconds {
+        let rate = self.sends as f64 / seconds;
+        if lasted > WINDOW_MAX || rate < RATE_MIN {
             return None;
         }
-        let bytes_per_second = self.bytes as f64 / seconds;
-        let pause = Duration::from_secs_f64(READ_BYTES_ENOUGH as f64 / bytes_per_second.max(1.0));
+        let until_enough = READ_BYTES_ENOUGH as f64 * seconds / (self.bytes as f64).max(1.0);
+        let pause = Duration::from_secs_f64(until_enough.min(rate * PAUSE_PER_RATE));
         Some(pause.clamp(PAUSE_MIN, PAUSE_MAX))
     }
 }
@@ -85,10 +93,10 @@ mod tests {
         }
     }
 
-    /// The pauses of 100 reads with one such frame each, `gap` apart.
+    /// The pauses of 400 reads with one such frame each, `gap` apart.
     fn pauses(gap: Duration, brought: Brought) -> Vec<Option<Duration>> {
         let mut pace = Pace::default();
-        (0..100)
+        (0..400)
             .map(|read| pace.after_read(gap * read, 160, brought))
             .collect()
     }
@@ -103,11 +111,16 @@ mod tests {
 
     #[test]
     fn high_rates_pause_within_bounds() {
-        let last = pauses(25 * MICROSECOND, sends(1)).pop().flatten();
-        assert_eq!(last, Some(PAUSE_MAX));
+        let pauses_of = |gap, count| pauses(gap * MICROSECOND, sends(count)).pop().flatten();
+        let at_40_000 = pauses_of(25, 1).expect("one is worth it");
+        assert!(
+            at_40_000 > PAUSE_MIN && at_40_000 < PAUSE_MAX / 4,
+            "{at_40_000:?}"
+        );
+        assert_eq!(pauses_of(25, 100), Some(PAUSE_MAX));
         let mut pace = Pace::default();
-        let read = |read| pace.after_read(20 * MICROSECOND * read, 15_000, sends(90));
-        let last = (0..200).map(read).last().flatten();
+        let read = |read| pace.after_read(20 * MICROSECOND * read, 200_000, sends(1200));
+        let last = (0..400).map(read).last().flatten();
         assert_eq!(last, Some(PAUSE_MIN));
     }
 
@@ -131,7 +144,7 @@ mod tests {
     #[test]
     fn after_silence_the_first_is_not_kept_waiting_for_others() {
         let mut pace = Pace::default();
-        for read in 0..100 {
+        for read in 0..400 {
             pace.after_read(25 * MICROSECOND * read, 160, sends(1));
         }
         let later = Duration::from_secs(1);
