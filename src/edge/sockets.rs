@@ -1,7 +1,7 @@
 //! The sockets of a shard's connections, by slot: the writing end that the hub is lent.
 //!
-//! Four bytes a connection. Nothing is buffered here and nothing is decided: a short write is the
-//! hub's affair, a failed one too.
+//! Four bytes a connection, in blocks that go when their last socket goes. Nothing is buffered here
+//! and nothing is decided: a short write is the hub's affair, a failed one too.
 
 use std::io::{ErrorKind, IoSlice, Write};
 use std::net::Shutdown;
@@ -11,32 +11,64 @@ use mio::{Interest, Registry, Token};
 
 use crate::hub;
 
+/// Sockets of a block: 4 KiB, a page.
+const BLOCK: usize = 1024;
+
+// mio keeps more where it checks itself.
+const _: () = assert!(cfg!(debug_assertions) || size_of::<Option<TcpStream>>() == 4);
+
 /// Sockets in their slots.
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
-    sockets: Vec<Option<TcpStream>>,
+    blocks: Vec<Block>,
     /// Bytes written since the shard last asked.
     written: u64,
 }
 
+/// [`BLOCK`] places, or none while no socket is in it.
+#[derive(Debug, Default)]
+struct Block {
+    sockets: Box<[Option<TcpStream>]>,
+    held: usize,
+}
+
 impl Sockets {
+    /// The slot has no socket.
     pub(super) fn put(&mut self, slot: u32, socket: TcpStream) {
-        let place = slot as usize;
-        if self.sockets.len() <= place {
-            self.sockets.resize_with(place + 1, || None);
+        let (block, place) = place_of(slot);
+        if self.blocks.len() <= block {
+            self.blocks.resize_with(block + 1, Block::default);
         }
-        self.sockets[place] = Some(socket);
+        let block = &mut self.blocks[block];
+        if block.held == 0 {
+            block.sockets = (0..BLOCK).map(|_| None).collect();
+        }
+        block.held += 1;
+        block.sockets[place] = Some(socket);
     }
 
     pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut TcpStream> {
-        self.sockets.get_mut(slot as usize)?.as_mut()
+        let (block, place) = place_of(slot);
+        let block = self.blocks.get_mut(block)?;
+        block.sockets.get_mut(place)?.as_mut()
+    }
+
+    fn take(&mut self, slot: u32) -> Option<TcpStream> {
+        let (block, place) = place_of(slot);
+        let block = self.blocks.get_mut(block)?;
+        let socket = block.sockets.get_mut(place)?.take()?;
+        block.held -= 1;
+        if block.held == 0 {
+            *block = Block::default();
+        }
+        Some(socket)
     }
 
     /// Closes the socket. The FIN goes out behind what was written, also when the client has sent
     /// bytes that nobody read (a bare close would answer those with a reset, which can destroy
     /// what the client has not read yet).
     pub(super) fn close(&mut self, slot: u32, registry: &Registry) {
-        let Some(mut socket) = self.sockets.get_mut(slot as usize).and_then(Option::take) else {
+        let Some(mut socket) = self.take(slot) else {
             return;
         };
         let _ = registry.deregister(&mut socket);
@@ -67,6 +99,11 @@ impl Sockets {
             Err(_) => None,
         }
     }
+}
+
+/// The block of a slot, and the place in it.
+fn place_of(slot: u32) -> (usize, usize) {
+    (slot as usize / BLOCK, slot as usize % BLOCK)
 }
 
 impl hub::Sockets for Sockets {

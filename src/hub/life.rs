@@ -7,8 +7,7 @@ use std::hash::BuildHasher;
 
 use bytes::Bytes;
 
-use super::outbox::Outbox;
-use super::slots::Ending;
+use super::outbox::{Ending, Outbox};
 use super::{Hub, Output, Sent, Sockets};
 use crate::wire::{Conn, Message, Reason};
 
@@ -23,7 +22,10 @@ impl<S: BuildHasher> Hub<S> {
         Conn {
             shard: self.shard,
             slot,
-            generation: self.slots.generation(slot),
+            generation: self
+                .slots
+                .generation(slot)
+                .expect("only held connections are named"),
         }
     }
 
@@ -37,7 +39,7 @@ impl<S: BuildHasher> Hub<S> {
         let Some(held) = self.slots.get(slot) else {
             return;
         };
-        if held.ending.is_some() {
+        if held.is_ending() {
             sent.ending += 1;
             return;
         }
@@ -110,13 +112,11 @@ impl<S: BuildHasher> Hub<S> {
         let Some(held) = self.slots.get_mut(slot) else {
             return;
         };
-        if held.outbox.is_some() {
-            if held.ending.is_none() {
-                held.ending = Some(Box::new(Ending {
-                    reason,
-                    swept: false,
-                }));
-            }
+        if let Some(outbox) = &mut held.outbox {
+            outbox.ending.get_or_insert(Ending {
+                reason,
+                swept: false,
+            });
             return;
         }
         // A goodbye that does not fit is given up: the connection closes either way.
@@ -130,7 +130,8 @@ impl<S: BuildHasher> Hub<S> {
         };
         let hash = self.hasher.hash_one(&held.id);
         let conn = self.conn(slot);
-        self.index.unlink(hash, slot, &mut self.slots);
+        self.index
+            .unlink(hash, slot, &mut self.slots, |id| self.hasher.hash_one(id));
         let held = self
             .slots
             .remove(slot)

@@ -34,7 +34,7 @@ pub use framing::Framing;
 use crate::wire::{Conn, Id, Ids, Message, Reason, Transport};
 use framing::Frames;
 use index::{Index, slots_from};
-use slots::{Held, NONE, Slots};
+use slots::Slots;
 
 /// What a hub allows.
 #[derive(Clone, Copy, Debug)]
@@ -118,7 +118,7 @@ pub struct Hub<S> {
     congested: usize,
     /// Where the next sweep begins.
     sweep: u32,
-    /// Where the next part of a drain begins.
+    /// Where the last part of a drain ended.
     drain: u32,
     /// Receivers of one id, reused: an id's list may change while it is written to.
     receivers: Vec<u32>,
@@ -127,7 +127,7 @@ pub struct Hub<S> {
 impl<S: BuildHasher> Hub<S> {
     /// A hub without connections.
     pub fn new(shard: u8, limits: Limits, hasher: S) -> Hub<S> {
-        Hub::with_generation(shard, limits, hasher, 1)
+        Hub::with_slots(shard, limits, hasher, Slots::new())
     }
 
     /// An empty hub in the place of this one, whose state is not to be trusted any more. Conns of
@@ -136,16 +136,16 @@ impl<S: BuildHasher> Hub<S> {
     where
         S: Clone,
     {
-        let generation = self.slots.next_generation();
-        Hub::with_generation(self.shard, self.limits, self.hasher.clone(), generation)
+        let slots = self.slots.successor();
+        Hub::with_slots(self.shard, self.limits, self.hasher.clone(), slots)
     }
 
-    fn with_generation(shard: u8, limits: Limits, hasher: S, generation: u32) -> Hub<S> {
+    fn with_slots(shard: u8, limits: Limits, hasher: S, slots: Slots) -> Hub<S> {
         Hub {
             shard,
             limits,
             hasher,
-            slots: Slots::new(generation),
+            slots,
             index: Index::default(),
             frames: Frames::default(),
             outputs: VecDeque::new(),
@@ -192,10 +192,9 @@ impl<S: BuildHasher> Hub<S> {
 
     /// The first connection at or behind slot `from`: walks all of them, across changes.
     pub fn next_held(&self, from: u32) -> Option<(Conn, &Id, Transport)> {
-        (from..self.slots.len()).find_map(|slot| {
-            let held = self.slots.get(slot)?;
-            Some((self.conn(slot), &held.id, held.framing.transport()))
-        })
+        let slot = self.slots.next_held(from)?;
+        let held = self.slots.get(slot)?;
+        Some((self.conn(slot), &held.id, held.framing.transport()))
     }
 
     /// A slot for a new connection. The shard puts its socket there and calls
@@ -206,13 +205,7 @@ impl<S: BuildHasher> Hub<S> {
         if self.index.count(hash, &id, &self.slots, most) >= most {
             return Err(IdLimit);
         }
-        let slot = self.slots.insert(Held {
-            id,
-            outbox: None,
-            ending: None,
-            next: NONE,
-            framing,
-        });
+        let slot = self.slots.insert(id, framing);
         self.index
             .link(hash, slot, &mut self.slots, |id| self.hasher.hash_one(id));
         Ok(self.conn(slot))
@@ -281,10 +274,11 @@ impl<S: BuildHasher> Hub<S> {
                 }
             }
             if outbox.is_empty() {
+                let ending = outbox.ending.take();
                 held.outbox = None;
                 self.congested -= 1;
                 self.outputs.push_back(Output::Drained(slot));
-                if let Some(ending) = held.ending.take() {
+                if let Some(ending) = ending {
                     self.close(slot, ending.reason, sockets);
                 }
             }
@@ -337,18 +331,18 @@ impl<S: BuildHasher> Hub<S> {
         sockets: &mut impl Sockets,
     ) -> usize {
         let mut closed = 0;
-        let mut visited = 0;
-        while closed < count && visited < self.slots.len() {
-            if self
-                .slots
-                .get(self.drain)
-                .is_some_and(|held| held.ending.is_none())
-            {
+        // The slab may shrink meanwhile: what was its end then is empty.
+        let all = self.slots.len();
+        for _ in 0..all {
+            if closed == count {
+                break;
+            }
+            self.drain = (self.drain + 1) % all;
+            let held = self.slots.get(self.drain);
+            if held.is_some_and(|held| !held.is_ending()) {
                 self.close(self.drain, reason.clone(), sockets);
                 closed += 1;
             }
-            visited += 1;
-            self.drain = (self.drain + 1) % self.slots.len();
         }
         closed
     }
@@ -367,7 +361,8 @@ impl<S: BuildHasher> Hub<S> {
             let Some(held) = self.slots.get_mut(slot) else {
                 continue;
             };
-            if let Some(ending) = held.ending.as_mut() {
+            let outbox = held.outbox.as_mut();
+            if let Some(ending) = outbox.and_then(|outbox| outbox.ending.as_mut()) {
                 if std::mem::replace(&mut ending.swept, true) {
                     let reason = ending.reason.clone();
                     self.remove(slot, reason);
@@ -383,7 +378,8 @@ impl<S: BuildHasher> Hub<S> {
                 }
             }
         }
-        let whole = self.sweep == self.slots.len();
+        // The slab may have shrunk.
+        let whole = self.sweep >= self.slots.len();
         if whole {
             self.sweep = 0;
         }

@@ -8,11 +8,24 @@ use std::io::IoSlice;
 
 use bytes::{Buf, Bytes};
 
+use crate::wire::Reason;
+
 /// Frames in the order they go out; the first may be partly written.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     frames: VecDeque<Bytes>,
     bytes: usize,
+    /// Set once the connection is to close when this is empty.
+    pub(super) ending: Option<Ending>,
+}
+
+/// A connection that closes once its outbox is empty.
+#[derive(Debug)]
+pub(super) struct Ending {
+    /// Why it closes.
+    pub(super) reason: Reason,
+    /// Whether a sweep has found it waiting; the next one ends it.
+    pub(super) swept: bool,
 }
 
 impl Outbox {

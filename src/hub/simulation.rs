@@ -2,9 +2,10 @@
 //!
 //! The sockets are ours and take as many bytes as the case says. The model is a list of frames
 //! that each connection should have received; what did arrive must be a beginning of it, and the
-//! rest must be exactly what the hub says is queued.
+//! rest must be exactly what the hub says is queued. No conn is ever given twice, and the tables are
+//! in proportion to what they hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IoSlice;
 
 use foldhash::fast::FixedState;
@@ -54,6 +55,11 @@ enum Step {
     Drain {
         count: usize,
     },
+    Wave {
+        count: usize,
+        leave: usize,
+    },
+    Lose,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -75,6 +81,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..4_i64).prop_map(|id| Step::Close { id }),
         2 => (0..8_u32).prop_map(|count| Step::Sweep { count }),
         1 => (0..3_usize).prop_map(|count| Step::Drain { count }),
+        1 => (0..40_usize, 0..60_usize).prop_map(|(count, leave)| Step::Wave { count, leave }),
+        1 => Just(Step::Lose),
     ]
 }
 
@@ -122,6 +130,8 @@ struct World {
     hub: Hub<FixedState>,
     sockets: Fakes,
     open: BTreeMap<Conn, Expected>,
+    /// Every conn that there has been.
+    given: BTreeSet<Conn>,
     letter: u8,
 }
 
@@ -207,14 +217,31 @@ impl World {
                 assert_eq!(closed, count.min(before));
                 for (conn, expected) in &mut self.open {
                     let is_ending = |hub: &Hub<FixedState>| {
-                        hub.slots
-                            .get(conn.slot)
-                            .is_none_or(|held| held.ending.is_some())
+                        hub.slots.get(conn.slot).is_none_or(|held| held.is_ending())
                     };
                     if is_ending(&self.hub) {
                         expected.end();
                     }
                 }
+            }
+            // Ids of their own, so that the limit on an id's connections does not keep it small.
+            Step::Wave { count, leave } => {
+                for nth in 0..count {
+                    let id = 1000 + i64::try_from(nth / LIMITS.connections_per_id_max).unwrap();
+                    self.open(id, Framing::Chunked, 400);
+                }
+                for _ in 0..leave {
+                    let Some(&conn) = self.open.keys().next_back() else {
+                        break;
+                    };
+                    self.hub.handle_gone(conn.slot, Reason::Client);
+                    self.settle();
+                }
+            }
+            Step::Lose => {
+                self.hub = self.hub.successor();
+                self.sockets.0.clear();
+                self.open.clear();
             }
         }
         self.settle();
@@ -247,8 +274,9 @@ impl World {
                 };
                 assert!(
                     self.open.insert(conn, expected).is_none(),
-                    "the conn is new"
+                    "the conn was free"
                 );
+                assert!(self.given.insert(conn), "{conn:?} was given before");
                 self.hub.handle_opened(conn, b"greeting", &mut self.sockets);
             }
         }
@@ -281,6 +309,12 @@ impl World {
         assert_eq!(self.hub.queued_bytes(), queued);
         assert_eq!(self.hub.held(), self.open.len());
         assert!(queued <= LIMITS.outbox_total_bytes_max);
+        for conn in &self.given {
+            assert_eq!(self.hub.is_held(*conn), self.open.contains_key(conn));
+        }
+        self.hub.slots.check();
+        let ids: BTreeSet<i64> = self.open.values().map(|expected| expected.id).collect();
+        assert!(self.hub.index.capacity() <= 16 * ids.len().max(1));
         let walked = std::iter::successors(self.hub.next_held(0), |(conn, ..)| {
             self.hub.next_held(conn.slot + 1)
         });
@@ -310,7 +344,13 @@ proptest! {
     #[test]
     fn the_hub_agrees_with_the_model(steps in prop::collection::vec(step(), 0..80)) {
         let hub = Hub::new(0, LIMITS, FixedState::default());
-        let mut world = World { hub, sockets: Fakes::default(), open: BTreeMap::new(), letter: 0 };
+        let mut world = World {
+            hub,
+            sockets: Fakes::default(),
+            open: BTreeMap::new(),
+            given: BTreeSet::new(),
+            letter: 0,
+        };
         for step in steps {
             world.run(step);
         }
