@@ -22,6 +22,8 @@ mod outbox;
 #[cfg(test)]
 mod simulation;
 mod slots;
+#[cfg(test)]
+mod writing_test;
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
@@ -265,13 +267,15 @@ impl<S: BuildHasher> Hub<S> {
                 return;
             };
             let (pieces, count) = outbox.gather();
-            match sockets.write_vectored(slot, &pieces[..count]) {
-                None => return self.remove(slot, Reason::Client),
-                Some(0) => return,
-                Some(written) => {
-                    outbox.advance(written);
-                    self.queued_bytes -= written;
-                }
+            let offered: usize = pieces[..count].iter().map(|piece| piece.len()).sum();
+            let Some(written) = sockets.write_vectored(slot, &pieces[..count]) else {
+                return self.remove(slot, Reason::Client);
+            };
+            outbox.advance(written);
+            self.queued_bytes -= written;
+            // Full again: it is told when that changes, and asking once more would say nothing new.
+            if written < offered {
+                return;
             }
             if outbox.is_empty() {
                 let ending = outbox.ending.take();

@@ -1,0 +1,139 @@
+//! How the hub writes: which calls, from which memory, and where it goes on.
+//!
+//! What arrives is the simulation's affair; here it is what that costs.
+
+use std::io::IoSlice;
+
+use foldhash::fast::FixedState;
+
+use super::{Framing, Hub, Limits, Output, Sockets};
+use crate::wire::{Conn, Id, Ids, Message};
+
+/// One call to a socket: the slot, and address and length of each piece.
+type Call = (u32, Vec<(usize, usize)>);
+
+/// Sockets that take `room` bytes each call, and note the calls.
+struct Noting {
+    room: usize,
+    calls: Vec<Call>,
+}
+
+impl Noting {
+    fn take(&mut self) -> Vec<Call> {
+        std::mem::take(&mut self.calls)
+    }
+}
+
+impl Sockets for Noting {
+    fn write(&mut self, slot: u32, bytes: &[u8]) -> Option<usize> {
+        self.write_vectored(slot, &[IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, slot: u32, pieces: &[IoSlice<'_>]) -> Option<usize> {
+        let pieces = pieces
+            .iter()
+            .map(|piece| (piece.as_ptr() as usize, piece.len()));
+        self.calls.push((slot, pieces.collect()));
+        let offered: usize = self.calls.last()?.1.iter().map(|(_, length)| length).sum();
+        Some(offered.min(self.room))
+    }
+}
+
+const ALL: usize = usize::MAX;
+
+/// A hub with a connection of each framing, ids from 0 on, and what its sockets note.
+fn hub(framings: &[Framing]) -> (Hub<FixedState>, Vec<Conn>, Noting) {
+    let limits = Limits {
+        connections_per_id_max: 1,
+        outbox_bytes_max: 1 << 20,
+        outbox_messages_max: 1000,
+        outbox_total_bytes_max: 1 << 20,
+    };
+    let mut hub = Hub::new(0, limits, FixedState::default());
+    let open = |(id, &framing)| hub.insert(Id::Int(id), framing).expect("ids have one each");
+    let conns = (0..).zip(framings).map(open).collect();
+    let calls = Vec::new();
+    (hub, conns, Noting { room: ALL, calls })
+}
+
+fn ids(count: i64) -> Ids {
+    Ids::Ints((0..count).collect())
+}
+
+#[test]
+fn a_message_is_framed_once_and_written_once_to_each() {
+    use Framing::{Chunked, ChunkedSse, Plain, PlainSse};
+    let (mut hub, _, mut sockets) = hub(&[
+        Chunked, ChunkedSse, Plain, PlainSse, Chunked, PlainSse, Plain,
+    ]);
+    hub.handle_message(&ids(7), &Message::new("Hello"), &mut sockets);
+    let calls = sockets.take();
+    assert_eq!(calls.len(), 7, "a call each, and no other");
+    let of = |slot: usize| &calls[slot].1;
+    assert!(calls.iter().all(|(_, pieces)| pieces.len() == 1));
+    assert_eq!(
+        (of(0), of(2), of(3)),
+        (of(4), of(6), of(5)),
+        "the same memory"
+    );
+    assert_eq!(hub.poll_output(), None);
+}
+
+#[test]
+fn what_waits_leaves_in_one_call_that_begins_where_the_last_one_ended() {
+    let (mut hub, conns, mut sockets) = hub(&[Framing::Plain, Framing::Plain]);
+    sockets.room = 3;
+    hub.handle_message(&ids(2), &Message::new("0123456789"), &mut sockets);
+    assert_eq!(sockets.take().len(), 2);
+    for _ in 1..20 {
+        hub.handle_message(&ids(2), &Message::new("0123456789"), &mut sockets);
+    }
+    assert_eq!(sockets.take(), [], "a full socket is not asked again");
+    let wanted: Vec<Output> = std::iter::from_fn(|| hub.poll_output()).collect();
+    let want = |conn: &Conn| Output::WantWrite(conn.slot);
+    assert_eq!(wanted, conns.iter().map(want).collect::<Vec<_>>());
+
+    // 7 of the first, 10 of each of the next two, 5 of the fourth; then nothing more is tried.
+    sockets.room = 32;
+    hub.handle_writable(conns[0].slot, &mut sockets);
+    let first = sockets.take();
+    let lengths =
+        |calls: &[Call]| -> Vec<usize> { calls[0].1.iter().map(|(_, length)| *length).collect() };
+    assert_eq!(first.len(), 1);
+    assert_eq!(lengths(&first), [vec![7], vec![10; 19]].concat());
+    sockets.room = ALL;
+    hub.handle_writable(conns[0].slot, &mut sockets);
+    let rest = sockets.take();
+    assert_eq!(rest.len(), 1, "all the rest in one call");
+    assert_eq!(lengths(&rest), [vec![5], vec![10; 16]].concat());
+    let (at, _) = first[0].1[3];
+    assert_eq!(
+        rest[0].1[0],
+        (at + 5, 5),
+        "it goes on behind what was taken"
+    );
+    assert_eq!(hub.poll_output(), Some(Output::Drained(conns[0].slot)));
+
+    // The other connection waits for the same bytes in the same memory.
+    hub.handle_writable(conns[1].slot, &mut sockets);
+    assert_eq!(sockets.take()[0].1, first[0].1);
+    assert_eq!((hub.queued_bytes(), hub.congested()), (0, 0));
+}
+
+#[test]
+fn more_than_one_call_takes_leaves_in_several() {
+    let (mut hub, conns, mut sockets) = hub(&[Framing::Plain]);
+    sockets.room = 0;
+    for _ in 0..150 {
+        hub.handle_message(&ids(1), &Message::new("x"), &mut sockets);
+    }
+    sockets.take();
+    sockets.room = ALL;
+    hub.handle_writable(conns[0].slot, &mut sockets);
+    let pieces: Vec<usize> = sockets
+        .take()
+        .iter()
+        .map(|(_, pieces)| pieces.len())
+        .collect();
+    assert_eq!(pieces, [64, 64, 22]);
+}
