@@ -124,6 +124,8 @@ labels! {
         Client = "client",
         /// The client read too slowly.
         OutboxFull = "outbox_full",
+        /// The outboxes of all connections were full, and this was among the fullest.
+        OutboxTotal = "outbox_total",
         /// The client sent bytes where none are allowed.
         Protocol = "protocol",
         /// The socket failed.
@@ -146,8 +148,14 @@ labels! {
         Gone = "gone",
         /// The connection's outbox was full and it was closed.
         OutboxFull = "outbox_full",
-        /// The outboxes of all connections together were full and this one was closed.
+        /// The outboxes of all connections together were full, and this one among the fullest.
         OutboxTotal = "outbox_total",
+        /// The connection's outbox was full; its policy drops what has waited longest.
+        DropOldest = "drop_oldest",
+        /// The connection's outbox was full; its policy drops what comes.
+        DropNewest = "drop_newest",
+        /// A later message took its place; the connection's policy keeps the latest.
+        KeepLatest = "keep_latest",
         /// Waiting in the outbox when the connection closed.
         Unsent = "unsent",
         /// The shard's queue was full.

@@ -89,7 +89,8 @@ terms() ->
         {news_opened_unknown_peer, news([{opened, Conn, -1, {'$map', [{transport, sse}]}}])},
         {news_closed,
             news([{closed, Conn, 1, Reason} || Reason <-
-                [client, outbox_full, protocol, io, drain, shutdown, {kicked, out}]])},
+                [client, outbox_full, outbox_total, protocol, io, drain, shutdown, {kicked, out}]])},
+        {news_congested, news([{congested, Conn, 1, 1 bsl 16}, {drained, Conn, 1}])},
         {news_overloaded, news([{overloaded, 2, 1 bsl 40}])},
         {news_ack, news([{ack, 1 bsl 33}])}
     ] ++

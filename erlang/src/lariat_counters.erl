@@ -20,6 +20,8 @@
     | events_stale
     | events_unknown
     | closed_unknown
+    | edge_congested
+    | edge_drained
     | edge_overloaded_messages
     | edge_overloaded_bytes
     | attaches
@@ -67,6 +69,8 @@ declared() ->
         {events_stale, "events discarded because their epoch had passed"},
         {events_unknown, "events of a kind this version does not know"},
         {closed_unknown, "closed events for connections that were not in the picture"},
+        {edge_congested, "times an edge said that a client reads too slowly, and much waits for it"},
+        {edge_drained, "times it said of such a client that nothing waits any more"},
         {edge_overloaded_messages, "messages that edges say they dropped at a shard's door"},
         {edge_overloaded_bytes, "bytes of payload in those messages"},
         {attaches, "times an edge accepted us as owner"},
@@ -96,4 +100,6 @@ index(attach_failures) -> 15;
 index(link_losses) -> 16;
 index(credit_lost) -> 17;
 index(strays) -> 18;
-index(program_exits) -> 19.
+index(program_exits) -> 19;
+index(edge_congested) -> 20;
+index(edge_drained) -> 21.

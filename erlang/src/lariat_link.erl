@@ -261,6 +261,12 @@ execute(Edge, {drop, Pid, Id}) ->
 execute(Edge, {sweep, Epoch}) ->
     _ = lariat_picture:sweep(Edge, Epoch),
     0;
+execute(_, {congested, _, _, _}) ->
+    lariat_counters:add(edge_congested, 1),
+    0;
+execute(_, {drained, _, _}) ->
+    lariat_counters:add(edge_drained, 1),
+    0;
 execute(_, {overloaded, Count, Bytes}) ->
     lariat_counters:add(edge_overloaded_messages, Count),
     lariat_counters:add(edge_overloaded_bytes, Bytes),

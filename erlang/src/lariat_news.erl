@@ -38,6 +38,8 @@
     {put, lariat_wire:conn_pid(), lariat_wire:id(), lariat_wire:epoch()}
     | {drop, lariat_wire:conn_pid(), lariat_wire:id()}
     | {sweep, lariat_wire:epoch()}
+    | {congested, lariat_wire:conn_pid(), lariat_wire:id(), Bytes :: non_neg_integer()}
+    | {drained, lariat_wire:conn_pid(), lariat_wire:id()}
     | {overloaded, Count :: non_neg_integer(), Bytes :: non_neg_integer()}
     | {acked, Bytes :: non_neg_integer()}
     | {stale, Events :: pos_integer()}
@@ -90,6 +92,12 @@ apply_all([{opened, Pid, Id, Info} | Events], #news{epoch = Epoch} = News, Effec
     apply_all(Events, News, [{put, Pid, Id, Epoch} | Effects]);
 apply_all([{closed, Pid, Id, _Reason} | Events], News, Effects) when is_pid(Pid) ->
     apply_all(Events, News, [{drop, Pid, Id} | Effects]);
+apply_all([{congested, Pid, _Id, Bytes} = Event | Events], News, Effects) when
+    is_pid(Pid), is_integer(Bytes), Bytes >= 0
+->
+    apply_all(Events, News, [Event | Effects]);
+apply_all([{drained, Pid, _Id} = Event | Events], News, Effects) when is_pid(Pid) ->
+    apply_all(Events, News, [Event | Effects]);
 apply_all([{overloaded, Count, Bytes} | Events], News, Effects) when
     is_integer(Count), is_integer(Bytes), Count >= 0, Bytes >= 0
 ->

@@ -64,6 +64,8 @@
     {snapshot, 'begin' | 'end'}
     | {opened, conn_pid(), id(), Info :: map()}
     | {closed, conn_pid(), id(), Reason :: term()}
+    | {congested, conn_pid(), id(), Bytes :: non_neg_integer()}
+    | {drained, conn_pid(), id()}
     | {overloaded, Count :: non_neg_integer(), Bytes :: non_neg_integer()}
     | {ack, Bytes :: non_neg_integer()}
     | NotYetKnown :: tuple().
@@ -76,7 +78,7 @@
 -define(MESSAGE_BYTES_MAX, 32 * 1024 * 1024).
 
 %% About the size of a message without payload, and of an id, in a queue of the edge. The same
-%% numbers as src/wire/command.rs; test/vectors/credit.txt holds both to it.
+%% numbers as src/wire/ids.rs; test/vectors/credit.txt holds both to it.
 -define(MESSAGE_COST, 64).
 -define(ID_COST, 16).
 

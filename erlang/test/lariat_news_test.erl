@@ -68,6 +68,14 @@ what_is_not_known_yet_is_told_apart_test() ->
     ?assertEqual([{unknown, Event} || Event <- Strange] ++ [{overloaded, 3, 100}], Effects),
     ?assertEqual(live, lariat_news:phase(News)).
 
+slow_clients_are_told_of_as_they_are_test() ->
+    Pid = pid(a),
+    Slow = [{congested, Pid, a, 1000}, {drained, Pid, a}],
+    ?assertMatch({Slow, _}, lariat_news:batch(5, Slow, live(5))),
+    Strange = [{congested, Pid, a, -1}, {congested, no_pid, a, 1}, {drained, no_pid, a}],
+    {Effects, _} = lariat_news:batch(5, Strange, live(5)),
+    ?assertEqual([{unknown, Event} || Event <- Strange], Effects).
+
 %% An edge as a set of connections; its life is random, and so are the losses of the link.
 after_any_life_the_picture_equals_the_edge_test_() ->
     {timeout, 60, fun() -> [life(Seed) || Seed <- seeds(300)] end}.

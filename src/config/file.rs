@@ -55,6 +55,7 @@ pub(super) struct Outbox {
     pub(super) bytes_max: Option<Size>,
     pub(super) messages_max: Option<usize>,
     pub(super) total_bytes_max: Option<Size>,
+    pub(super) when_full: Option<String>,
 }
 
 /// `[dist]`

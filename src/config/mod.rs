@@ -242,6 +242,9 @@ fn edge_config(args: &NodeArgs, file: &File) -> Result<edge::Config, Error> {
     edge.outbox_total_bytes_max = outbox
         .total_bytes_max
         .map_or(edge.outbox_total_bytes_max, |size| size.0);
+    if let Some(text) = &outbox.when_full {
+        edge.when_full = parse("outbox.when_full", text)?;
+    }
     Ok(edge)
 }
 

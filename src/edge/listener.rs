@@ -126,6 +126,7 @@ async fn serve(edge: Edge, mut stream: TcpStream, heads: OwnedSemaphorePermit) {
                     socket,
                     id,
                     framing,
+                    when_full: config.when_full,
                     greeting,
                     permit,
                 };

@@ -38,6 +38,8 @@ pub use newsfeed::{News, Newsfeed, Taken};
 pub use queue::{Answer, QueueFull, ShardAnswer};
 pub use watchers::Watch;
 
+pub use crate::hub::WhenFull;
+
 use crate::hub::{Hub, Limits};
 use crate::metrics::Metrics;
 use crate::wire::{Conn, Gone, Id, Ids, Message, Reason, SHARDS_MAX, Signal, Transport, Watcher};
@@ -86,6 +88,8 @@ pub struct Config {
     pub outbox_messages_max: usize,
     /// Bytes waiting for all connections together. Default: 256 MiB.
     pub outbox_total_bytes_max: usize,
+    /// What becomes of a connection, or its messages, when its outbox is full. Default: close.
+    pub when_full: WhenFull,
     /// Bytes of commands waiting for one shard, without what is covered by credit. Default: 64 MiB,
     /// the size of one distribution frame. An eighth of it is the credit of each producer.
     pub queue_bytes_max: usize,
@@ -111,6 +115,7 @@ impl Default for Config {
             outbox_bytes_max: 256 * 1024,
             outbox_messages_max: 256,
             outbox_total_bytes_max: 256 * 1024 * 1024,
+            when_full: WhenFull::Close,
             queue_bytes_max: 64 * 1024 * 1024,
             news_max: 200_000,
             demo: false,

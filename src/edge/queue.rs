@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::credit::Credit;
 use super::permit::Permit;
 use super::watchers::Wish;
-use crate::hub::Framing;
+use crate::hub::{Framing, WhenFull};
 use crate::metrics::Metrics;
 use crate::wire::{Conn, Gone, Id, Ids, Message, Reason, Signal, Transport, Watcher};
 
@@ -66,6 +66,7 @@ pub(super) struct Adoption {
     pub(super) socket: TcpStream,
     pub(super) id: Id,
     pub(super) framing: Framing,
+    pub(super) when_full: WhenFull,
     /// The head of the answer and what the transport begins with.
     pub(super) greeting: Bytes,
     /// One of the edge's connections; given back when the connection closes.

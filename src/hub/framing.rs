@@ -25,7 +25,13 @@ pub enum Framing {
 }
 
 impl Framing {
-    const COUNT: usize = 4;
+    /// Every framing, in order.
+    pub(super) const ALL: [Framing; 4] = [
+        Framing::Chunked,
+        Framing::ChunkedSse,
+        Framing::Plain,
+        Framing::PlainSse,
+    ];
 
     /// The transport that owners and metrics are told.
     pub fn transport(self) -> Transport {
@@ -52,6 +58,19 @@ impl Framing {
             Framing::Chunked | Framing::ChunkedSse => b"0\r\n\r\n",
             Framing::Plain | Framing::PlainSse => b"",
         }
+    }
+
+    /// What tells the client that `lost` messages are missing here: an event called `gap` whose data is
+    /// their number, or an empty line in a chunk whose extension is `lost` (RFC 9112, section 7.1.1).
+    /// A body without chunks has no room for it.
+    pub(super) fn gap(self, lost: u64) -> Option<Bytes> {
+        let event = format!("event: gap\ndata: {lost}\n\n");
+        Some(Bytes::from(match self {
+            Framing::Chunked => format!("1;lost={lost}\r\n\n\r\n"),
+            Framing::ChunkedSse => format!("{:x}\r\n{event}\r\n", event.len()),
+            Framing::PlainSse => event,
+            Framing::Plain => return None,
+        }))
     }
 
     /// Writes the frame of `message` behind what `out` holds. An empty message on a plain stream
@@ -129,12 +148,14 @@ fn event(message: &Message, out: &mut Vec<u8>) {
     }
 }
 
+const FRAMINGS: usize = Framing::ALL.len();
+
 /// The frames of one message, made when first asked for.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
-    scratch: [Vec<u8>; Framing::COUNT],
-    ready: [bool; Framing::COUNT],
-    shared: [Option<Bytes>; Framing::COUNT],
+    scratch: [Vec<u8>; FRAMINGS],
+    ready: [bool; FRAMINGS],
+    shared: [Option<Bytes>; FRAMINGS],
 }
 
 impl Frames {
@@ -144,8 +165,8 @@ impl Frames {
 
     /// Forgets the message before.
     pub(super) fn clear(&mut self) {
-        self.ready = [false; Framing::COUNT];
-        self.shared = [const { None }; Framing::COUNT];
+        self.ready = [false; FRAMINGS];
+        self.shared = [const { None }; FRAMINGS];
         for scratch in &mut self.scratch {
             if scratch.capacity() > Self::SCRATCH_KEPT_BYTES {
                 *scratch = Vec::new();

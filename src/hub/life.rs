@@ -1,21 +1,14 @@
-//! What happens to one connection: delivery, queueing, closing, removal.
+//! What happens to one connection: delivery, closing, removal.
 //!
-//! The private half of the hub; the transition table is in `hub`. Each function leaves the sums
+//! The private half of the hub; the transition table is in `hub`, queueing in `congestion`. Each function leaves the sums
 //! (`queued_bytes`, `congested`) and the index true.
 
 use std::hash::BuildHasher;
 
-use bytes::Bytes;
-
-use super::outbox::{Ending, Outbox};
+use super::congestion::Refused;
+use super::outbox::Ending;
 use super::{Hub, Output, Sent, Sockets};
 use crate::wire::{Conn, Message, Reason};
-
-/// Which limit an outbox has reached.
-pub(super) enum Full {
-    Own,
-    Total,
-}
 
 impl<S: BuildHasher> Hub<S> {
     pub(super) fn conn(&self, slot: u32) -> Conn {
@@ -43,7 +36,7 @@ impl<S: BuildHasher> Hub<S> {
             sent.ending += 1;
             return;
         }
-        let framing = held.framing;
+        let framing = held.mode.framing();
         let congested = held.outbox.is_some();
         let frame = self.frames.frame(framing, message);
         let length = frame.len();
@@ -66,45 +59,10 @@ impl<S: BuildHasher> Hub<S> {
                 let outbox = self.slots.get(slot).and_then(|held| held.outbox.as_ref());
                 sent.queued_bytes += outbox.map_or(0, |outbox| outbox.bytes() as u64);
             }
-            Err(Full::Own) => sent.outbox_full += 1,
-            Err(Full::Total) => sent.outbox_total += 1,
+            Err(Refused::Closed(Reason::OutboxTotal)) => sent.outbox_total += 1,
+            Err(Refused::Closed(_)) => sent.outbox_full += 1,
+            Err(Refused::Dropped) => {}
         }
-    }
-
-    /// Queues what is left of a frame after `written` bytes of it. Where a limit is reached the
-    /// connection is closed instead: a client that lost a part of a frame could make nothing of
-    /// the rest.
-    pub(super) fn enqueue(&mut self, slot: u32, frame: Bytes, written: usize) -> Result<(), Full> {
-        let rest = frame.slice(written..);
-        let held = self
-            .slots
-            .get_mut(slot)
-            .expect("only held connections are written to");
-        let full = match held.outbox.as_deref() {
-            Some(outbox)
-                if outbox.bytes() + rest.len() > self.limits.outbox_bytes_max
-                    || outbox.messages() >= self.limits.outbox_messages_max =>
-            {
-                Some(Full::Own)
-            }
-            _ if self.queued_bytes + rest.len() > self.limits.outbox_total_bytes_max => {
-                Some(Full::Total)
-            }
-            _ => None,
-        };
-        if let Some(full) = full {
-            self.remove(slot, Reason::OutboxFull);
-            return Err(full);
-        }
-        self.queued_bytes += rest.len();
-        if held.outbox.is_none() {
-            self.congested += 1;
-            self.outputs.push_back(Output::WantWrite(slot));
-        }
-        held.outbox
-            .get_or_insert_with(Box::<Outbox>::default)
-            .push(rest);
-        Ok(())
     }
 
     /// Ends the body and removes the connection, or marks it as ending while messages wait.
@@ -120,7 +78,7 @@ impl<S: BuildHasher> Hub<S> {
             return;
         }
         // A goodbye that does not fit is given up: the connection closes either way.
-        let _ = sockets.write(slot, held.framing.goodbye());
+        let _ = sockets.write(slot, held.mode.framing().goodbye());
         self.remove(slot, reason);
     }
 
@@ -141,7 +99,7 @@ impl<S: BuildHasher> Hub<S> {
             self.queued_bytes -= outbox.bytes();
             self.congested -= 1;
         }
-        let transport = held.framing.transport();
+        let transport = held.mode.framing().transport();
         self.outputs.push_back(Output::Gone {
             conn,
             id: held.id,

@@ -11,13 +11,17 @@
 //! | state | messages | leaves it by |
 //! |---|---|---|
 //! | open, no outbox | written at once; the rest of a short write starts an outbox | short write → congested; close → gone |
-//! | congested | queued in the outbox, within the limits | drained → open; a limit → gone (`outbox_full`); close → ending |
+//! | congested | queued in the outbox, within the limits | drained → open; its limit → what [`WhenFull`] says, gone (`outbox_full`) by default; all outboxes' limit → the fullest go (`outbox_total`) or drop what waits; close → ending |
 //! | ending | none accepted | drained, or swept twice → gone |
 //! | gone | dropped: the slot's generation has moved on | – |
 
+mod congestion;
+#[cfg(test)]
+mod congestion_test;
 mod framing;
 mod index;
 mod life;
+mod mode;
 mod outbox;
 #[cfg(test)]
 mod simulation;
@@ -32,10 +36,12 @@ use std::io::IoSlice;
 use bytes::Bytes;
 
 pub use framing::Framing;
+pub use mode::WhenFull;
 
 use crate::wire::{Conn, Id, Ids, Message, Reason, Transport};
 use framing::Frames;
 use index::{Index, slots_from};
+use mode::Mode;
 use slots::Slots;
 
 /// What a hub allows.
@@ -49,7 +55,8 @@ pub struct Limits {
     /// Messages that may wait for one connection.
     pub outbox_messages_max: usize,
     /// Bytes that may wait for all connections of this hub together. A frame that waits in ten
-    /// outboxes counts ten times, though its bytes are shared.
+    /// outboxes counts ten times, though its bytes are shared. At this limit the fullest outboxes go,
+    /// until an eighth of it is free.
     pub outbox_total_bytes_max: usize,
 }
 
@@ -67,7 +74,23 @@ pub enum Output {
     /// Ask the poller for writability of this slot's socket.
     WantWrite(u32),
     /// The socket takes bytes again; stop asking.
-    Drained(u32),
+    WroteAll(u32),
+    /// Much waits for this connection, or something was dropped: told once, until it is drained.
+    Congested {
+        /// Which it is.
+        conn: Conn,
+        /// Its id.
+        id: Id,
+        /// Bytes that wait for it.
+        bytes: u64,
+    },
+    /// Nothing waits any more for a connection that was told to be congested.
+    Drained {
+        /// Which it is.
+        conn: Conn,
+        /// Its id.
+        id: Id,
+    },
     /// The connection is gone: let go of its socket. The slot may be reused from now on.
     Gone {
         /// Which it was.
@@ -96,8 +119,21 @@ pub struct Sent {
     pub ending: u64,
     /// Connections that were closed because their outbox was full.
     pub outbox_full: u64,
-    /// Connections that were closed because the outboxes together were full.
+    /// Connections that were closed because the outboxes together were full, of those it was for.
     pub outbox_total: u64,
+}
+
+/// Messages that were dropped from outboxes, or before them, for connections that stay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// By [`WhenFull::DropOldest`].
+    pub oldest: u64,
+    /// By [`WhenFull::DropNewest`].
+    pub newest: u64,
+    /// By [`WhenFull::KeepLatest`].
+    pub replaced: u64,
+    /// Because the outboxes together were full.
+    pub total: u64,
 }
 
 /// The limit on connections per id is reached.
@@ -118,6 +154,8 @@ pub struct Hub<S> {
     queued_bytes: usize,
     /// Number of outboxes.
     congested: usize,
+    /// Since it was last taken.
+    lost: Lost,
     /// Where the next sweep begins.
     sweep: u32,
     /// Where the last part of a drain ended.
@@ -153,6 +191,7 @@ impl<S: BuildHasher> Hub<S> {
             outputs: VecDeque::new(),
             queued_bytes: 0,
             congested: 0,
+            lost: Lost::default(),
             sweep: 0,
             drain: 0,
             receivers: Vec::new(),
@@ -179,6 +218,11 @@ impl<S: BuildHasher> Hub<S> {
         self.congested
     }
 
+    /// What was dropped since this was last asked.
+    pub fn take_lost(&mut self) -> Lost {
+        std::mem::take(&mut self.lost)
+    }
+
     /// The connections of `id`, newest first.
     pub fn connections(&self, id: &Id) -> Vec<Conn> {
         let head = self.index.head(self.hasher.hash_one(id), id, &self.slots);
@@ -196,18 +240,23 @@ impl<S: BuildHasher> Hub<S> {
     pub fn next_held(&self, from: u32) -> Option<(Conn, &Id, Transport)> {
         let slot = self.slots.next_held(from)?;
         let held = self.slots.get(slot)?;
-        Some((self.conn(slot), &held.id, held.framing.transport()))
+        Some((self.conn(slot), &held.id, held.mode.framing().transport()))
     }
 
     /// A slot for a new connection. The shard puts its socket there and calls
     /// [`Hub::handle_opened`].
-    pub fn insert(&mut self, id: Id, framing: Framing) -> Result<Conn, IdLimit> {
+    pub fn insert(
+        &mut self,
+        id: Id,
+        framing: Framing,
+        when_full: WhenFull,
+    ) -> Result<Conn, IdLimit> {
         let hash = self.hasher.hash_one(&id);
         let most = self.limits.connections_per_id_max;
         if self.index.count(hash, &id, &self.slots, most) >= most {
             return Err(IdLimit);
         }
-        let slot = self.slots.insert(id, framing);
+        let slot = self.slots.insert(id, Mode::new(framing, when_full));
         self.index
             .link(hash, slot, &mut self.slots, |id| self.hasher.hash_one(id));
         Ok(self.conn(slot))
@@ -258,35 +307,6 @@ impl<S: BuildHasher> Hub<S> {
         self.frames.clear();
         self.deliver(slot, message, sockets, &mut sent);
         Some(sent)
-    }
-
-    /// The socket takes bytes again.
-    pub fn handle_writable(&mut self, slot: u32, sockets: &mut impl Sockets) {
-        while let Some(held) = self.slots.get_mut(slot) {
-            let Some(outbox) = held.outbox.as_mut() else {
-                return;
-            };
-            let (pieces, count) = outbox.gather();
-            let offered: usize = pieces[..count].iter().map(|piece| piece.len()).sum();
-            let Some(written) = sockets.write_vectored(slot, &pieces[..count]) else {
-                return self.remove(slot, Reason::Client);
-            };
-            outbox.advance(written);
-            self.queued_bytes -= written;
-            // Full again: it is told when that changes, and asking once more would say nothing new.
-            if written < offered {
-                return;
-            }
-            if outbox.is_empty() {
-                let ending = outbox.ending.take();
-                held.outbox = None;
-                self.congested -= 1;
-                self.outputs.push_back(Output::Drained(slot));
-                if let Some(ending) = ending {
-                    self.close(slot, ending.reason, sockets);
-                }
-            }
-        }
     }
 
     /// The socket is gone, or must go at once.
@@ -372,7 +392,7 @@ impl<S: BuildHasher> Hub<S> {
                     self.remove(slot, reason);
                 }
             } else if heartbeat && held.outbox.is_none() {
-                let beat = held.framing.heartbeat();
+                let beat = held.mode.framing().heartbeat();
                 match sockets.write(slot, beat) {
                     Some(written) if written == beat.len() => {}
                     Some(written) => {

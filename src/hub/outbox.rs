@@ -1,22 +1,39 @@
-//! Messages waiting for one connection whose socket is full.
+//! Messages waiting for one connection whose socket is full, and what was lost among them.
 //!
-//! It holds references to shared frames and one offset, never copies, and decides nothing: the
-//! hub knows the limits and what happens at them.
+//! It holds references to shared frames and one offset, never copies, and decides nothing: the hub
+//! knows the limits and what happens at them. A frame of which a part has gone out is never dropped:
+//! the client could make nothing of the rest of the stream. Where messages were dropped there is a
+//! gap, which says how many; what a client is told of it is the framing's.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use bytes::{Buf, Bytes};
 
+use super::framing::Framing;
 use crate::wire::Reason;
 
-/// Frames in the order they go out; the first may be partly written.
+/// What waits, in the order in which it goes out; the first may be partly written.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    frames: VecDeque<Bytes>,
+    waiting: VecDeque<Waiting>,
     bytes: usize,
+    messages: usize,
+    /// Whether a part of the first has gone out.
+    is_started: bool,
+    has_lost: bool,
+    /// Whether the owners were told that this connection is congested.
+    pub(super) is_told: bool,
     /// Set once the connection is to close when this is empty.
     pub(super) ending: Option<Ending>,
+}
+
+#[derive(Debug)]
+enum Waiting {
+    /// The frame of a message.
+    Message(Bytes),
+    /// So many messages were dropped here. Has its frame once it was to be written.
+    Gap { lost: u64, frame: Option<Bytes> },
 }
 
 /// A connection that closes once its outbox is empty.
@@ -28,14 +45,27 @@ pub(super) struct Ending {
     pub(super) swept: bool,
 }
 
+impl Waiting {
+    fn frame(&self) -> &[u8] {
+        match self {
+            Waiting::Message(frame) => frame,
+            Waiting::Gap { frame, .. } => frame.as_deref().unwrap_or_default(),
+        }
+    }
+}
+
 impl Outbox {
     /// How many frames one `writev` takes: the kernel's own limit (`UIO_MAXIOV`) is 1,024, and
     /// beyond a few dozen small frames the call's cost no longer shows.
     const GATHER_MAX: usize = 64;
 
-    pub(super) fn push(&mut self, frame: Bytes) {
-        self.bytes += frame.len();
-        self.frames.push_back(frame);
+    /// Adds what is left of a message's frame, of which the socket has taken `written` bytes.
+    pub(super) fn push(&mut self, frame: Bytes, written: usize) {
+        let rest = frame.slice(written..);
+        self.is_started |= self.waiting.is_empty() && written > 0;
+        self.bytes += rest.len();
+        self.messages += 1;
+        self.waiting.push_back(Waiting::Message(rest));
     }
 
     /// Bytes waiting.
@@ -45,19 +75,59 @@ impl Outbox {
 
     /// Messages waiting, a partly written one included.
     pub(super) fn messages(&self) -> usize {
-        self.frames.len()
+        self.messages
+    }
+
+    /// Whether a message was dropped since there is this outbox.
+    pub(super) fn has_lost(&self) -> bool {
+        self.has_lost
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.frames.is_empty()
+        self.waiting.is_empty()
+    }
+
+    /// A message that found no place at the end.
+    pub(super) fn lose_newest(&mut self) {
+        self.gap_at(self.waiting.len(), 1);
+    }
+
+    /// Drops the oldest message that is whole; `false` when there is none.
+    pub(super) fn drop_oldest(&mut self) -> bool {
+        let from = usize::from(self.is_started);
+        let is_message = |waiting: &Waiting| matches!(waiting, Waiting::Message(_));
+        let Some(place) = self.waiting.iter().skip(from).position(is_message) else {
+            return false;
+        };
+        let place = from + place;
+        self.remove(place);
+        self.gap_at(place, 1);
+        true
+    }
+
+    /// Drops every message that is whole; says how many.
+    pub(super) fn drop_waiting(&mut self) -> u64 {
+        let from = usize::from(self.is_started);
+        let (mut dropped, mut lost) = (0, 0);
+        while self.waiting.len() > from {
+            match self.remove(from) {
+                Waiting::Message(_) => dropped += 1,
+                Waiting::Gap { lost: before, .. } => lost += before,
+            }
+        }
+        if dropped + lost > 0 {
+            self.gap_at(from, dropped + lost);
+        }
+        dropped
     }
 
     /// What to write next, gathered; the number says how many slices are used.
-    pub(super) fn gather(&self) -> ([IoSlice<'_>; Self::GATHER_MAX], usize) {
+    pub(super) fn gather(&mut self, framing: Framing) -> ([IoSlice<'_>; Self::GATHER_MAX], usize) {
+        self.tell_gaps(framing);
         let mut slices = [IoSlice::new(&[]); Self::GATHER_MAX];
         let mut count = 0;
-        for (slice, frame) in slices.iter_mut().zip(&self.frames) {
-            *slice = IoSlice::new(frame);
+        for (slice, waiting) in slices.iter_mut().zip(&self.waiting) {
+            *slice = IoSlice::new(waiting.frame());
             count += 1;
         }
         (slices, count)
@@ -67,16 +137,78 @@ impl Outbox {
     pub(super) fn advance(&mut self, mut written: usize) {
         self.bytes -= written;
         while written > 0 {
-            let first = self
-                .frames
-                .front_mut()
-                .expect("the socket took no more than it was given");
-            if first.len() > written {
-                first.advance(written);
+            let first = self.waiting.front_mut();
+            let (Waiting::Message(frame)
+            | Waiting::Gap {
+                frame: Some(frame), ..
+            }) = first.expect("the socket took no more than it was given")
+            else {
+                unreachable!("what was written has a frame");
+            };
+            if frame.len() > written {
+                frame.advance(written);
+                self.is_started = true;
                 return;
             }
-            written -= first.len();
-            self.frames.pop_front();
+            written -= frame.len();
+            self.is_started = false;
+            if let Some(Waiting::Message(_)) = self.waiting.pop_front() {
+                self.messages -= 1;
+            }
         }
+    }
+
+    /// Gives a frame to each gap that is among the next to go out; one that the framing cannot tell
+    /// goes.
+    fn tell_gaps(&mut self, framing: Framing) {
+        let mut place = 0;
+        while place < self.waiting.len().min(Self::GATHER_MAX) {
+            if let Waiting::Gap { lost, frame } = &mut self.waiting[place]
+                && frame.is_none()
+            {
+                let Some(told) = framing.gap(*lost) else {
+                    self.waiting.remove(place);
+                    continue;
+                };
+                self.bytes += told.len();
+                *frame = Some(told);
+            }
+            place += 1;
+        }
+    }
+
+    /// `lost` more were dropped in front of `place`: into the gap that ends there, or begins there, or
+    /// a new one. Two that touch become one.
+    fn gap_at(&mut self, place: usize, lost: u64) {
+        self.has_lost = true;
+        let first = usize::from(self.is_started);
+        let mut sum = lost;
+        let mut at = place;
+        if matches!(self.waiting.get(at), Some(Waiting::Gap { .. })) {
+            sum += self.remove_gap(at);
+        }
+        if at > first && matches!(self.waiting[at - 1], Waiting::Gap { .. }) {
+            at -= 1;
+            sum += self.remove_gap(at);
+        }
+        let gap = Waiting::Gap {
+            lost: sum,
+            frame: None,
+        };
+        self.waiting.insert(at, gap);
+    }
+
+    fn remove_gap(&mut self, place: usize) -> u64 {
+        match self.remove(place) {
+            Waiting::Gap { lost, .. } => lost,
+            Waiting::Message(_) => unreachable!("the caller has seen a gap there"),
+        }
+    }
+
+    fn remove(&mut self, place: usize) -> Waiting {
+        let removed = self.waiting.remove(place).expect("it is there");
+        self.bytes -= removed.frame().len();
+        self.messages -= usize::from(matches!(removed, Waiting::Message(_)));
+        removed
     }
 }

@@ -11,7 +11,7 @@ use std::io::IoSlice;
 use foldhash::fast::FixedState;
 use proptest::prelude::*;
 
-use super::{Framing, Hub, Limits, Output, Sockets};
+use super::{Framing, Hub, Limits, Output, Sockets, WhenFull};
 use crate::wire::{Conn, Id, Ids, Message, Reason};
 
 const LIMITS: Limits = Limits {
@@ -253,7 +253,7 @@ impl World {
             .values()
             .filter(|expected| expected.id == id)
             .count();
-        match self.hub.insert(Id::Int(id), framing) {
+        match self.hub.insert(Id::Int(id), framing, WhenFull::Close) {
             Err(_) => assert_eq!(of_id, LIMITS.connections_per_id_max),
             Ok(conn) => {
                 assert!(of_id < LIMITS.connections_per_id_max);

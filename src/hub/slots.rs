@@ -11,7 +11,7 @@
 
 use std::collections::BTreeSet;
 
-use super::framing::Framing;
+use super::mode::Mode;
 use super::outbox::Outbox;
 use crate::wire::{Conn, Id};
 
@@ -31,7 +31,7 @@ const CHUNK: u32 = if cfg!(test) { 4 } else { 1024 };
 /// | 8 | `outbox` |
 /// | 4 | `next` |
 /// | 3 | `generation` |
-/// | 1 | `framing` |
+/// | 1 | `mode` |
 #[derive(Debug)]
 pub(super) struct Held {
     /// Its address.
@@ -41,8 +41,8 @@ pub(super) struct Held {
     /// The next connection of the same id, or [`NONE`].
     pub(super) next: u32,
     generation: Generation,
-    /// How messages are laid out.
-    pub(super) framing: Framing,
+    /// How messages are laid out, and what happens when the outbox is full.
+    pub(super) mode: Mode,
 }
 
 impl Held {
@@ -131,7 +131,7 @@ impl Chunk {
         self.free = 0;
     }
 
-    fn insert(&mut self, id: Id, framing: Framing) -> u32 {
+    fn insert(&mut self, id: Id, mode: Mode) -> u32 {
         let place = self.free;
         let slot = &mut self.slots[place as usize];
         let Slot::Free { generation, next } = *slot else {
@@ -142,7 +142,7 @@ impl Chunk {
             outbox: None,
             next: NONE,
             generation,
-            framing,
+            mode,
         });
         self.held += 1;
         self.used = self.used.max(place + 1);
@@ -233,13 +233,13 @@ impl Slots {
         before + self.chunks[last].used
     }
 
-    pub(super) fn insert(&mut self, id: Id, framing: Framing) -> u32 {
+    pub(super) fn insert(&mut self, id: Id, mode: Mode) -> u32 {
         let number = match self.roomy.first() {
             Some(&number) => number,
             None => self.make_chunk(),
         };
         let chunk = &mut self.chunks[number as usize];
-        let place = chunk.insert(id, framing);
+        let place = chunk.insert(id, mode);
         if chunk.free == NONE {
             self.roomy.remove(&number);
         }
@@ -367,10 +367,12 @@ impl Slots {
 
 #[cfg(test)]
 mod tests {
+    use super::super::framing::Framing;
+    use super::super::mode::WhenFull;
     use super::*;
 
     fn insert(slots: &mut Slots) -> Conn {
-        let slot = slots.insert(Id::Int(1), Framing::Chunked);
+        let slot = slots.insert(Id::Int(1), Mode::new(Framing::Chunked, WhenFull::Close));
         let generation = slots.generation(slot).expect("it is held");
         Conn {
             shard: 0,

@@ -6,7 +6,7 @@ use std::io::IoSlice;
 
 use foldhash::fast::FixedState;
 
-use super::{Framing, Hub, Limits, Output, Sockets};
+use super::{Framing, Hub, Limits, Output, Sockets, WhenFull};
 use crate::wire::{Conn, Id, Ids, Message};
 
 /// One call to a socket: the slot, and address and length of each piece.
@@ -50,7 +50,10 @@ fn hub(framings: &[Framing]) -> (Hub<FixedState>, Vec<Conn>, Noting) {
         outbox_total_bytes_max: 1 << 20,
     };
     let mut hub = Hub::new(0, limits, FixedState::default());
-    let open = |(id, &framing)| hub.insert(Id::Int(id), framing).expect("ids have one each");
+    let open = |(id, &framing)| {
+        hub.insert(Id::Int(id), framing, WhenFull::Close)
+            .expect("ids have one each")
+    };
     let conns = (0..).zip(framings).map(open).collect();
     let calls = Vec::new();
     (hub, conns, Noting { room: ALL, calls })
@@ -112,7 +115,7 @@ fn what_waits_leaves_in_one_call_that_begins_where_the_last_one_ended() {
         (at + 5, 5),
         "it goes on behind what was taken"
     );
-    assert_eq!(hub.poll_output(), Some(Output::Drained(conns[0].slot)));
+    assert_eq!(hub.poll_output(), Some(Output::WroteAll(conns[0].slot)));
 
     // The other connection waits for the same bytes in the same memory.
     hub.handle_writable(conns[1].slot, &mut sockets);

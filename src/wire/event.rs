@@ -35,6 +35,23 @@ pub enum Event {
         /// Why.
         reason: Reason,
     },
+    /// `{congested, ConnPid, Id, Bytes}`: the client reads too slowly, and much waits for it or was
+    /// dropped. Told once, until it is drained.
+    Congested {
+        /// The slow connection.
+        conn: Conn,
+        /// Its id.
+        id: Id,
+        /// Bytes that wait for it.
+        bytes: u64,
+    },
+    /// `{drained, ConnPid, Id}`: nothing waits any more for a connection that was told to be congested.
+    Drained {
+        /// The connection that has caught up.
+        conn: Conn,
+        /// Its id.
+        id: Id,
+    },
     /// `{overloaded, Count, Bytes}`: messages dropped at a shard's door since the last such event.
     Overloaded {
         /// Messages dropped.
@@ -101,6 +118,9 @@ pub enum Reason {
     Client,
     /// `outbox_full`: the client read too slowly (policy `close`).
     OutboxFull,
+    /// `outbox_total`: the outboxes of all connections together were full, and this was among the
+    /// fullest.
+    OutboxTotal,
     /// `protocol`: the client sent bytes where none are allowed.
     Protocol,
     /// `io`: the socket failed in another way.
@@ -115,9 +135,10 @@ pub enum Reason {
 
 impl Reason {
     /// The reasons that the metrics tell apart, in their order.
-    pub const LABELS: [&str; 7] = [
+    pub const LABELS: [&str; 8] = [
         "client",
         "outbox_full",
+        "outbox_total",
         "protocol",
         "io",
         "drain",
@@ -130,11 +151,12 @@ impl Reason {
         match self {
             Reason::Client => 0,
             Reason::OutboxFull => 1,
-            Reason::Protocol => 2,
-            Reason::Io => 3,
-            Reason::Drain => 4,
-            Reason::Shutdown => 5,
-            Reason::Asked(_) => 6,
+            Reason::OutboxTotal => 2,
+            Reason::Protocol => 3,
+            Reason::Io => 4,
+            Reason::Drain => 5,
+            Reason::Shutdown => 6,
+            Reason::Asked(_) => 7,
         }
     }
 

@@ -223,17 +223,16 @@ impl Client {
 
     /// All bytes up to and with `end`.
     pub(crate) fn read_until(&mut self, end: &[u8]) -> String {
+        let mut searched = 0;
         loop {
-            let at = self
-                .received
-                .windows(end.len())
-                .position(|part| part == end);
-            if let Some(at) = at {
+            let at = memchr::memmem::find(&self.received[searched..], end);
+            if let Some(at) = at.map(|at| searched + at) {
                 let rest = self.received.split_off(at + end.len());
                 let text = std::mem::replace(&mut self.received, rest);
                 return String::from_utf8(text).expect("tests send text");
             }
-            let mut buffer = [0; 4096];
+            searched = self.received.len().saturating_sub(end.len() - 1);
+            let mut buffer = [0; 64 * 1024];
             match self.stream.read(&mut buffer) {
                 Ok(count) if count > 0 => self.received.extend_from_slice(&buffer[..count]),
                 ended => panic!(

@@ -138,6 +138,17 @@ fn event(w: &mut Writer, identity: &Identity, event: &Event) {
             id::write(w, id);
             w.raw(&term_of(reason));
         }
+        Event::Congested { conn, id, bytes } => {
+            w.tuple(4).atom("congested");
+            identity.write_conn(w, *conn);
+            id::write(w, id);
+            w.uint(*bytes);
+        }
+        Event::Drained { conn, id } => {
+            w.tuple(3).atom("drained");
+            identity.write_conn(w, *conn);
+            id::write(w, id);
+        }
         Event::Overloaded { count, bytes } => {
             w.tuple(3).atom("overloaded").uint(*count).uint(*bytes);
         }

@@ -193,6 +193,7 @@ fn news() -> Vec<(&'static str, Vec<Event>)> {
     let reasons = [
         Reason::Client,
         Reason::OutboxFull,
+        Reason::OutboxTotal,
         Reason::Protocol,
         Reason::Io,
         Reason::Drain,
@@ -201,6 +202,15 @@ fn news() -> Vec<(&'static str, Vec<Event>)> {
     ];
     let alice = Id::Bin((*b"alice").into());
     let (sse, chunked) = (Transport::Sse, Transport::Chunked);
+    let congested = Event::Congested {
+        conn: CONN,
+        id: Id::Int(1),
+        bytes: 1 << 16,
+    };
+    let drained = Event::Drained {
+        conn: CONN,
+        id: Id::Int(1),
+    };
     let overloaded = Event::Overloaded {
         count: 2,
         bytes: 1 << 40,
@@ -223,6 +233,7 @@ fn news() -> Vec<(&'static str, Vec<Event>)> {
             vec![opened(Id::Int(-1), sse, None)],
         ),
         ("news_closed", reasons.into_iter().map(closed).collect()),
+        ("news_congested", vec![congested, drained]),
         ("news_overloaded", vec![overloaded]),
         ("news_ack", vec![Event::Ack { bytes: 1 << 33 }]),
     ]

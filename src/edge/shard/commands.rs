@@ -113,12 +113,13 @@ impl Running {
             socket,
             id,
             framing,
+            when_full,
             greeting,
             permit,
         } = adoption;
         let peer = socket.peer_addr().ok();
         let mut socket = mio::net::TcpStream::from_std(socket);
-        let Ok(conn) = self.shard.hub.insert(id.clone(), framing) else {
+        let Ok(conn) = self.shard.hub.insert(id.clone(), framing, when_full) else {
             self.shard
                 .metrics
                 .refused
@@ -140,10 +141,7 @@ impl Running {
         self.shard.metrics.connections.of(label(transport)).add(1);
         self.shard.metrics.opened.of(label(transport)).increment();
         let info = OpenedInfo { transport, peer };
-        self.news.push(News::Event {
-            shard: self.shard.number,
-            event: Event::Opened { conn, id, info },
-        });
+        self.tell(Event::Opened { conn, id, info });
         match registered {
             Ok(()) => self
                 .shard

@@ -197,11 +197,15 @@ impl Running {
                         self.shard.hub.handle_gone(slot, Reason::Io);
                     }
                 }
-                Output::Drained(slot) => {
+                Output::WroteAll(slot) => {
                     if !self.sockets.interest(slot, Interest::READABLE, registry) {
                         self.shard.hub.handle_gone(slot, Reason::Io);
                     }
                 }
+                Output::Congested { conn, id, bytes } => {
+                    self.tell(Event::Congested { conn, id, bytes });
+                }
+                Output::Drained { conn, id } => self.tell(Event::Drained { conn, id }),
                 Output::Gone {
                     conn,
                     id,
@@ -220,13 +224,15 @@ impl Running {
                         .increment();
                     metrics.dropped.of(Dropped::Unsent).add(unsent as u64);
                     self.shard.watchers.gone(conn, &reason);
-                    self.news.push(News::Event {
-                        shard: self.shard.number,
-                        event: Event::Closed { conn, id, reason },
-                    });
+                    self.tell(Event::Closed { conn, id, reason });
                 }
             }
         }
+    }
+
+    fn tell(&mut self, event: Event) {
+        let shard = self.shard.number;
+        self.news.push(News::Event { shard, event });
     }
 
     fn clock(&mut self, elapsed: Duration) {
@@ -264,6 +270,17 @@ impl Running {
     fn finish_turn(&mut self) {
         let metrics = &self.shard.metrics;
         metrics.sent_bytes.add(self.sockets.take_written());
+        let lost = self.shard.hub.take_lost();
+        for (reason, count) in [
+            (Dropped::DropOldest, lost.oldest),
+            (Dropped::DropNewest, lost.newest),
+            (Dropped::KeepLatest, lost.replaced),
+            (Dropped::OutboxTotal, lost.total),
+        ] {
+            if count > 0 {
+                metrics.dropped.of(reason).add(count);
+            }
+        }
         let now = (
             self.shard.hub.queued_bytes() as u64,
             self.shard.hub.congested() as u64,
