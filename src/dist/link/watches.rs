@@ -169,8 +169,8 @@ impl Watches {
                 if !link.queue.has_room_for_events() {
                     return;
                 }
-                link.send(&entry.1.signal(link, conn, &reason));
                 self.remove(table, &entry);
+                link.send(&entry.1.signal(link, conn, &reason));
             }
             table.gone.remove(&conn);
         }

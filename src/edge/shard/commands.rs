@@ -27,8 +27,9 @@ impl Running {
                 answer,
             } => {
                 let sent = hub.handle_message(&ids, &message, sockets);
-                drop(credit);
                 self.count(sent);
+                // Counted first: whoever hears of the credit or of the answer finds it counted.
+                drop(credit);
                 if let Some(answer) = answer {
                     let Sent {
                         connections,
