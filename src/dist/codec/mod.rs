@@ -7,6 +7,8 @@
 //! most a million). `fast` goes before all that: it knows the shapes of nearly all traffic at sight, and
 //! leaves the rest. The way out is `write`, with `reply` and `outbound` on top.
 
+#[cfg(any(test, feature = "fuzzing"))]
+mod agreement;
 mod command;
 mod control;
 mod fast;
@@ -27,6 +29,8 @@ mod vectors_test;
 mod view;
 mod write;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use agreement::agreed;
 pub(crate) use command::{
     Call, ReplyAddress, Request, Shape, atom_reason, call_of_undecodable, payload, reason, request,
     shape, signal,

@@ -17,8 +17,7 @@ use super::watches::Watches;
 use super::{Limits, Link, ReplyTo};
 use crate::dist::Inbound;
 use crate::dist::codec::{
-    Body, Control, Outbound, Outgoing, Receiver, Shape, Term, gone, open, payload, sent, shape,
-    split,
+    Body, Control, Outbound, Outgoing, Receiver, Term, agreed, gone, open, payload, split,
 };
 use crate::dist::flags::Flags;
 use crate::dist::handshake::Remote;
@@ -42,34 +41,11 @@ pub fn frames(data: &[u8]) {
     let pieces = cut(stream, usize::from(*size) + 1);
     assert_eq!(whole, pieces);
     for next in whole {
-        if let Next::Frame(frame) = next {
-            check_fast(&frame);
+        if let Next::Frame(frame) = next
+            && let Ok(Body::Whole(message)) = open(&frame)
+        {
+            agreed(message, &frame);
         }
-    }
-}
-
-/// What the fast path recognises means the same on the general path.
-fn check_fast(frame: &Bytes) {
-    let Ok(Body::Whole(message)) = open(frame) else {
-        return;
-    };
-    let fast = sent(message, frame).map(|sent| (sent.name, format!("{:?}", sent.command)));
-    let general = match split(message) {
-        Ok((Control::RegSend { name }, Some(bytes))) => match payload(bytes) {
-            Ok(term) => match shape(term, frame) {
-                Shape::Deliver(command) => Some((name, format!("{command:?}"))),
-                _ => None,
-            },
-            Err(_) => None,
-        },
-        Ok((_, Some(bytes))) => {
-            let _ = payload(bytes);
-            None
-        }
-        _ => None,
-    };
-    if fast.is_some() {
-        assert_eq!(fast, general);
     }
 }
 
