@@ -19,7 +19,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use erlang::{Epmd, Erl, wait_for};
-use hidden::{COOKIE, Hidden, US};
+use hidden::{APP, COOKIE, Edge, US};
 use lariat::dist::Tls;
 use lariat::metrics::{HandshakeFailed, LinkDown};
 use lariat::wire::Event;
@@ -27,7 +27,6 @@ use program::Program;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
 use tempfile::TempDir;
 
-const APP: &str = "app@127.0.0.1";
 const MIB: usize = 1024 * 1024;
 
 /// A folder with `{name}.pem` and `{name}.key` for each name, and `ca.pem`.
@@ -88,11 +87,11 @@ fn tls_erl(epmd: &Epmd, options: &str, more: &[&str]) -> Erl {
     app
 }
 
-fn works(edge: &Hidden, app: &mut Erl) {
+fn works(edge: &Edge, app: &mut Erl) {
     app.check("net_adm:ping(N)", "pong");
     app.check("rpc:call(N, erlang, now, [])", "{badrpc,notsup}");
     app.check("L ! {7, <<\"hello\">>}, ok", "ok");
-    assert_eq!(edge.delivered(), b"hello");
+    assert_eq!(edge.payload(), b"hello");
     app.check("nodes(hidden)", "['lariat@127.0.0.1']");
 }
 
@@ -100,7 +99,7 @@ fn works(edge: &Hidden, app: &mut Erl) {
 async fn erlang_dials_over_tls_and_large_messages_pass_both_ways_with_ticks() {
     let epmd = Epmd::start();
     let certificates = certificates(&[("us", "127.0.0.1"), ("app", "127.0.0.1")]);
-    let edge = Hidden::start(&epmd, |config| {
+    let edge = Edge::with(&epmd, |config| {
         config.tls = Some(tls(certificates.path()));
         config.tick_time = Duration::from_secs(4);
         config.send_queue_bytes_max = 64 * MIB;
@@ -123,7 +122,7 @@ async fn erlang_dials_over_tls_and_large_messages_pass_both_ways_with_ticks() {
         "{ok, #{queued_bytes := Q}} = gen_server:call(L, {send, 7, B}, infinity), Q",
         &(16 * MIB).to_string(),
     );
-    assert_eq!(edge.delivered().len(), 16 * MIB);
+    assert_eq!(edge.payload().len(), 16 * MIB);
     app.check(
         "{lariat, N, 1, Es} = lariat_eval:next(), length(Es)",
         "500000",
@@ -146,12 +145,12 @@ async fn we_dial_over_tls() {
     let certificates = certificates(&[("us", "127.0.0.1"), ("app", "127.0.0.1")]);
     let options = options(certificates.path(), certificates.path());
     let mut app = tls_erl(&epmd, &options, &[]);
-    let edge = Hidden::start(&epmd, |config| {
+    let edge = Edge::with(&epmd, |config| {
         config.tls = Some(tls(certificates.path()));
         config.connect = vec![APP.parse().unwrap()];
     })
     .await;
-    wait_for("our dial", || edge.is_linked_to(APP));
+    wait_for("our dial", || edge.is_linked());
     works(&edge, &mut app);
 }
 
@@ -163,12 +162,12 @@ async fn a_stranger_s_authority_is_refused_in_both_directions() {
     // It trusts us, but we do not trust it.
     let options = options(foreign.path(), ours.path());
     let mut app = tls_erl(&epmd, &options, &[]);
-    let edge = Hidden::start(&epmd, |config| config.tls = Some(tls(ours.path()))).await;
+    let edge = Edge::with(&epmd, |config| config.tls = Some(tls(ours.path()))).await;
     app.check("net_adm:ping(N)", "pang");
     let failed = edge.metrics.handshakes_failed.of(HandshakeFailed::Tls);
     wait_for("it to be counted", || failed.value() > 0);
     edge.node.stop().await;
-    let edge = Hidden::start(&epmd, |config| {
+    let edge = Edge::with(&epmd, |config| {
         config.tls = Some(tls(ours.path()));
         config.connect = vec![APP.parse().unwrap()];
     })
@@ -184,7 +183,7 @@ async fn a_certificate_for_another_host_is_refused_when_we_dial() {
     let certificates = certificates(&[("us", "127.0.0.1"), ("app", "other.example.com")]);
     let options = options(certificates.path(), certificates.path());
     let _app = tls_erl(&epmd, &options, &[]);
-    let edge = Hidden::start(&epmd, |config| {
+    let edge = Edge::with(&epmd, |config| {
         config.tls = Some(tls(certificates.path()));
         config.connect = vec![APP.parse().unwrap()];
     })
@@ -198,7 +197,7 @@ async fn a_certificate_for_another_host_is_refused_when_we_dial() {
 async fn plain_tcp_is_refused() {
     let epmd = Epmd::start();
     let certificates = certificates(&[("us", "127.0.0.1")]);
-    let edge = Hidden::start(&epmd, |config| {
+    let edge = Edge::with(&epmd, |config| {
         config.tls = Some(tls(certificates.path()));
     })
     .await;

@@ -128,7 +128,8 @@ fn rfc6585_5_a_large_head_is_431() {
 
 #[test]
 fn rfc9110_15_5_9_a_slow_head_is_408() {
-    let world = World::start(|config| config.head_timeout = Duration::from_millis(200));
+    // Longer than a busy machine takes between a client's connecting and its first bytes.
+    let world = World::start(|config| config.head_timeout = Duration::from_secs(3));
     refused(&world, b"GET /stream/1 HTTP/1.1\r\nHost:", "408");
     refused(&world, b"", "408");
 }
@@ -228,7 +229,7 @@ fn a_client_that_talks_on_a_stream_is_closed_alone() {
     let world = World::start(|_| {});
     let mut witness = world.stream(1, "");
     let mut talker = world.stream(2, "");
-    talker.write(b"x".repeat(64 * 1024));
+    talker.write(b"x".repeat(8 * 1024));
     world.owner.wait("the talker's end", |told| {
         let closed = |event: &Event| {
             matches!(
@@ -408,6 +409,12 @@ fn an_owner_that_lags_gets_a_new_snapshot() {
     for client in &mut clients {
         client.read_until(b"\r\n\r\n");
     }
+    let lost = || world.metrics.events_lost.value();
+    let deadline = std::time::Instant::now() + world::DEADLINE;
+    while lost() == 0 {
+        assert!(std::time::Instant::now() < deadline, "the owner never lags");
+        std::thread::yield_now();
+    }
     world.owner.change(|told| told.is_busy = false);
     // However much was lost on the way, the picture that follows is whole.
     world.owner.wait("the whole picture", |told| {
@@ -423,7 +430,6 @@ fn an_owner_that_lags_gets_a_new_snapshot() {
         let ids: BTreeSet<&Id> = ids.collect();
         told.epochs.len() > 1 && ids.len() == 300 && last.contains(&Event::SnapshotEnd)
     });
-    assert!(world.metrics.events_lost.value() > 0, "the owner did lag");
 }
 
 #[test]

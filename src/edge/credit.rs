@@ -114,7 +114,7 @@ mod tests {
     use super::super::newsfeed::Taken;
     use super::*;
 
-    const LONG: Duration = Duration::from_secs(20);
+    const LONG: Duration = Duration::from_secs(60);
 
     fn ledger(window: u64) -> (Arc<Ledger>, Arc<Newsfeed>) {
         let newsfeed = Arc::new(Newsfeed::new(10));

@@ -11,7 +11,7 @@ use crate::metrics::{Closed, Label, Metrics, Transport};
 use crate::wire::{Conn, Gone, Id, Ids, Message, Reason, Watcher};
 
 /// Only a failing test waits this long.
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 fn stream(edge: &Edge, id: i64) -> TcpStream {
     let mut client = TcpStream::connect(edge.addresses()[0]).expect("the edge accepts");

@@ -173,7 +173,7 @@ async fn a_connection_ends_with_the_process_that_it_is_linked_to() {
 async fn a_mass_of_downs_does_not_cost_the_link() {
     let epmd = Epmd::start();
     let edge = Edge::with(&epmd, |config| config.send_queue_bytes_max = 64 * 1024).await;
-    let mut app = app(&epmd);
+    let mut app = app_with(&epmd, &SMALL_SOCKETS);
     app.eval("{ok, [P]} = gen_server:call(L, {connections, 7}).");
     edge.command();
     app.eval("Ms = [monitor(process, P) || _ <- lists:seq(1, 20000)].");
@@ -319,7 +319,7 @@ async fn sends_to_the_credited_name_are_on_the_credit_of_who_asked_last() {
 async fn events_are_refused_while_the_peer_does_not_read() {
     let epmd = Epmd::start();
     let edge = Edge::with(&epmd, |config| config.send_queue_bytes_max = 1024 * 1024).await;
-    let mut app = app(&epmd);
+    let mut app = app_with(&epmd, &SMALL_SOCKETS);
     app.check(
         "{ok, #{epoch := 5, credit := C}} = gen_server:call(L, {attach, self(), #{}}), C",
         "1000",

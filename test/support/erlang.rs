@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Long enough for a loaded machine; a test that gets there has failed.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Calls `ready` until it is true.
 pub(crate) fn wait_for(what: &str, mut ready: impl FnMut() -> bool) {
@@ -39,20 +39,31 @@ pub(crate) struct Epmd {
 }
 
 impl Epmd {
+    /// On a port that is its own: one that finds its port taken after all ends by itself.
     pub(crate) fn start() -> Epmd {
-        Epmd::start_at(free_port())
+        std::iter::repeat_with(|| Epmd::try_at(free_port()))
+            .flatten()
+            .next()
+            .expect("the ports are many")
     }
 
     pub(crate) fn start_at(port: u16) -> Epmd {
-        let child = Command::new("epmd")
+        Epmd::try_at(port).expect("the port is free")
+    }
+
+    fn try_at(port: u16) -> Option<Epmd> {
+        let mut child = Command::new("epmd")
             .args(["-address", "127.0.0.1", "-port", &port.to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("epmd is installed");
-        wait_for("epmd", || TcpStream::connect(("127.0.0.1", port)).is_ok());
-        Epmd { port, child }
+        let mut is_running = || child.try_wait().expect("it is a child").is_none();
+        wait_for("epmd", || {
+            TcpStream::connect(("127.0.0.1", port)).is_ok() || !is_running()
+        });
+        is_running().then_some(Epmd { port, child })
     }
 }
 
@@ -78,6 +89,8 @@ impl Erl {
             .args(["-name", name, "-setcookie", cookie])
             .args(["-kernel", "inet_dist_use_interface", "{127,0,0,1}"])
             .args(["-kernel", "logger_level", "critical"])
+            // A handshake takes milliseconds; what is waited for is a turn on a busy machine.
+            .args(["-kernel", "net_setuptime", "60"])
             .arg("-pa")
             .arg(evaluator())
             .args(arguments)

@@ -41,7 +41,7 @@ impl ScriptedPeer {
     }
 
     fn new(stream: TcpStream, name: &str, cookie: &str) -> ScriptedPeer {
-        let timeout = Some(Duration::from_secs(20));
+        let timeout = Some(Duration::from_secs(60));
         stream.set_read_timeout(timeout).expect("it is no zero");
         ScriptedPeer {
             stream,

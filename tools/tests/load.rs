@@ -32,7 +32,7 @@ fn expected_chunks_are_counted_by_id_and_timed() {
     let ready = folder.path().join("ready");
     let server = Server::start(stream);
     let arguments = format!(
-        "--connections 4 --ids 7-9 --expect 9 --per-id {} --ready-file {}",
+        "--connections 4 --ids 7-9 --expect 9 --quiet 1h --per-id {} --ready-file {}",
         per_id.display(),
         ready.display()
     );
@@ -54,18 +54,16 @@ fn expected_chunks_are_counted_by_id_and_timed() {
         stream.trickle(&chunk(&stamp(stream.id)));
         let two = [chunk("plain"), chunk(&format!("x{}y", stamp(stream.id)))].concat();
         stream.send(&two);
-        if stream.id == 8 {
-            // One of the four gets three less: 4 * 3 - 3.
-            stream.close();
-        }
     }
+    // Nobody is left who could break the silence: it need not be waited for.
+    streams.iter_mut().for_each(server::Stream::close);
     let (report, status) = client.report();
     assert_eq!(status, 1, "12 messages are not 9: {report:#}");
     check(
         &report,
         &json!({"ok": false, "messages": 12, "messages_expected": 9, "ended_by": "exceeded",
             "heartbeats": 4, "messages_unstamped": 4, "stamps": 8, "misrouted": 0,
-            "framing_errors": 0, "closed_unfinished": 1, "open": 3}),
+            "framing_errors": 0, "closed_unfinished": 4, "open": 0}),
     );
     assert!(report["latency_us_p99"].as_u64().unwrap() < 60_000_000);
     assert_eq!(fs::read_to_string(&per_id).unwrap(), "7 6\n8 3\n9 3\n");
@@ -187,10 +185,8 @@ fn an_orderly_end_is_complete() {
 
 #[test]
 fn nobody_listening_is_a_connect_error() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/{{id}}", closed.local_addr().unwrap());
-    drop(closed);
-    let client = Client::load(&url, "--connections 3 --expect 1");
+    // A port that was free a moment ago may be given to another, or to the client itself; tcpmux is not.
+    let client = Client::load("http://127.0.0.1:1/{id}", "--connections 3 --expect 1");
     client.wait_for("connected");
     let (report, status) = client.report();
     assert_eq!(status, 1);

@@ -212,6 +212,8 @@ mod tests {
     use super::*;
     use crate::dist::tls::Tls;
 
+    const BUFFER_BYTES: u32 = 64 * 1024;
+
     /// Two ends of a TLS connection over loopback.
     fn pair() -> (Stream, Stream) {
         let folder = tempfile::tempdir().unwrap();
@@ -226,11 +228,13 @@ mod tests {
             .enable_all()
             .build();
         runtime.unwrap().block_on(async {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let listening = socket();
+            listening.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let listener = listening.listen(1).unwrap();
             let address = listener.local_addr().unwrap();
             let peer = "peer@127.0.0.1".parse().unwrap();
             let dialled = async {
-                let tcp = tokio::net::TcpStream::connect(address).await.unwrap();
+                let tcp = socket().connect(address).await.unwrap();
                 tls.connect(tcp, &peer).await.unwrap().into_stream()
             };
             let accepted = async {
@@ -242,10 +246,18 @@ mod tests {
         })
     }
 
+    /// With buffers that hold the same on every system. Accepted sockets have their listener's.
+    fn socket() -> tokio::net::TcpSocket {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(BUFFER_BYTES).unwrap();
+        socket.set_send_buffer_size(BUFFER_BYTES).unwrap();
+        socket
+    }
+
     #[test]
     fn reading_goes_on_while_writing_is_stuck() {
-        // More than the buffers of two sockets hold.
-        const BYTES: usize = 32 * 1024 * 1024;
+        // Far more than the buffers of two sockets hold.
+        const BYTES: usize = 16 * 1024 * 1024;
         let (ours, theirs) = pair();
         for stream in [&ours, &theirs] {
             stream.socket().set_nonblocking(false).unwrap();
