@@ -10,7 +10,7 @@
 -type stream() :: #{socket := gen_tcp:socket(), transport := chunked | sse, id := term()}.
 
 %% Only a failing test waits this long.
--define(DEADLINE_MS, 20000).
+-define(DEADLINE_MS, 60000).
 
 %% How long nothing must come for it to count as nothing. Not a wait for something: what would
 %% come wrongly comes within a millisecond on loopback, and the next message finds it as well.

@@ -42,7 +42,7 @@ all() ->
     ].
 
 suite() ->
-    [{timetrap, {minutes, 3}}].
+    [{timetrap, {minutes, 10}}].
 
 init_per_testcase(_Case, Config) ->
     [{site, lariat_site:start(?config(priv_dir, Config))} | Config].

@@ -13,7 +13,7 @@ all() ->
     [hello_arrives, others_are_named, the_page_comes_back].
 
 suite() ->
-    [{timetrap, {minutes, 3}}].
+    [{timetrap, {minutes, 10}}].
 
 init_per_testcase(_Case, Config) ->
     Dir = ?config(priv_dir, Config),

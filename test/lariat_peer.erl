@@ -9,7 +9,7 @@
 %% The flags that OTP 25 demands, one that stands for them, and those of OTP 26.
 -define(FLAGS, 16#d075f5fbc).
 
--define(DEADLINE_MS, 20000).
+-define(DEADLINE_MS, 60000).
 
 %% @doc A socket on which frames may follow.
 -spec connect(inet:port_number(), node(), string()) -> gen_tcp:socket().

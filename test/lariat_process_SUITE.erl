@@ -30,7 +30,7 @@
 -import(lariat_well, [well/2]).
 
 %% Only a failing test waits this long.
--define(DEADLINE_MS, 20000).
+-define(DEADLINE_MS, 60000).
 
 all() ->
     [{group, erlang_dials}, {group, edge_dials}].
@@ -54,7 +54,7 @@ groups() ->
     [{erlang_dials, Cases ++ [rounds]}, {edge_dials, Cases}].
 
 suite() ->
-    [{timetrap, {minutes, 3}}].
+    [{timetrap, {minutes, 10}}].
 
 init_per_group(erlang_dials, Config) ->
     [{args, []} | Config];

@@ -17,7 +17,7 @@
 -type erlang() :: #{node := node(), peer := pid(), os_pid := pos_integer()}.
 
 %% Only a failing test waits this long.
--define(DEADLINE_MS, 30000).
+-define(DEADLINE_MS, 60000).
 
 %% @doc A site with its EPMD, in a directory of its own below the suite's private one.
 -spec start(file:filename()) -> site().
@@ -92,7 +92,8 @@ plain_erlang(#{epmd_port := Port, cookie := Cookie}, Name, Args) ->
         host => "127.0.0.1",
         longnames => true,
         connection => standard_io,
-        args => ["-setcookie", Cookie, "-kernel", "inet_dist_use_interface", "{127,0,0,1}" | Args],
+        wait_boot => ?DEADLINE_MS,
+        args => ["-start_epmd", "false", "-setcookie", Cookie, "-kernel", "inet_dist_use_interface", "{127,0,0,1}" | Args],
         env => [{"ERL_EPMD_PORT", integer_to_list(Port)}]
     }),
     OsPid = list_to_integer(peer:call(Peer, os, getpid, [])),

@@ -40,7 +40,10 @@ the_environment_may_want_less_test() ->
         application:unset_env(lariat, credit_bytes)
     end.
 
-nothing_is_taken_of_a_closed_credit_and_its_senders_are_awaited_test() ->
+nothing_is_taken_of_a_closed_credit_and_its_senders_are_awaited_test_() ->
+    {timeout, 120, fun nothing_is_taken_of_a_closed_credit_and_its_senders_are_awaited/0}.
+
+nothing_is_taken_of_a_closed_credit_and_its_senders_are_awaited() ->
     Credit = lariat_credit:new(100),
     credited = lariat_credit:take(Credit, 10),
     ok = lariat_credit:close(Credit),
@@ -55,12 +58,12 @@ nothing_is_taken_of_a_closed_credit_and_its_senders_are_awaited_test() ->
     ok = lariat_credit:sent(Credit),
     receive
         {Waiter, over} -> ok
-    after 10000 -> error(still_waiting)
+    after 60000 -> error(still_waiting)
     end.
 
 %% One that was killed is not waited for for ever.
 a_sender_that_never_sends_is_given_up_test_() ->
-    {timeout, 20, fun() ->
+    {timeout, 120, fun() ->
         Credit = lariat_credit:new(100),
         credited = lariat_credit:take(Credit, 10),
         ok = lariat_credit:close(Credit),
@@ -69,7 +72,7 @@ a_sender_that_never_sends_is_given_up_test_() ->
 
 %% The law: however many take at once, the window is never passed, and all comes back.
 many_senders_never_pass_the_window_test_() ->
-    {timeout, 60, fun() ->
+    {timeout, 600, fun() ->
         Window = 1000,
         Credit = lariat_credit:new(Window),
         Held = atomics:new(2, []),

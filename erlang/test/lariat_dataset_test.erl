@@ -38,7 +38,7 @@ the_reader_stops_where_adding_does_test() ->
 
 %% However the file falls into blocks and batches, the same comes out, in order.
 any_file_reads_as_it_was_written_test_() ->
-    {timeout, 60, fun() -> [written(Seed) || Seed <- seeds(20)] end}.
+    {timeout, 600, fun() -> [written(Seed) || Seed <- seeds(20)] end}.
 
 written(Seed) ->
     _ = rand:seed(exsss, Seed),
@@ -70,13 +70,13 @@ read(Text, Rows) ->
 add(Batch, Batches) -> {ok, [Batch | Batches]}.
 
 with_file(Text, Fun) ->
-    Nodes = lariat_test_nodes:setup(),
-    File = filename:join(lariat_test_nodes:dir(Nodes), "dataset"),
+    Dir = lariat_test_nodes:make_dir(),
+    File = filename:join(Dir, "dataset"),
     ok = file:write_file(File, Text),
     try
         Fun(File)
     after
-        lariat_test_nodes:cleanup(Nodes)
+        ok = file:del_dir_r(Dir)
     end.
 
 seeds(N) ->

@@ -9,10 +9,10 @@
 -import(lariat_test_nodes, [call/4, await/1]).
 
 nodes_test_() ->
-    {timeout, 120,
+    {timeout, 1800,
         {setup, fun lariat_test_nodes:setup/0, fun lariat_test_nodes:cleanup/1, fun(Nodes) ->
             [
-                {atom_to_list(Name), {timeout, 60, fun() -> run(Name, Case, Nodes) end}}
+                {atom_to_list(Name), {timeout, 600, fun() -> run(Name, Case, Nodes) end}}
              || {Name, Case} <- [
                     {is_told_what_it_needs, fun is_told_what_it_needs/1},
                     {is_started_again, fun is_started_again/1},

@@ -78,7 +78,7 @@ slow_clients_are_told_of_as_they_are_test() ->
 
 %% An edge as a set of connections; its life is random, and so are the losses of the link.
 after_any_life_the_picture_equals_the_edge_test_() ->
-    {timeout, 60, fun() -> [life(Seed) || Seed <- seeds(300)] end}.
+    {timeout, 600, fun() -> [life(Seed) || Seed <- seeds(300)] end}.
 
 life(Seed) ->
     try

@@ -9,7 +9,7 @@ tables_test_() ->
         fun a_receiver_is_known_by_edge_and_pid/0,
         fun sweep_and_forget_leave_other_edges_alone/0,
         fun edges_say_how_they_are/0,
-        {timeout, 60, fun() -> [equals_a_model(Seed) || Seed <- seeds(100)] end}
+        {timeout, 600, fun() -> [equals_a_model(Seed) || Seed <- seeds(100)] end}
     ]}.
 
 %% A process owns them, as the top supervisor does.

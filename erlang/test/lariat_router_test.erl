@@ -6,17 +6,20 @@
 
 logins_test_() ->
     {setup, fun start/0, fun stop/1, [
-        fun a_process_gets_the_message_itself/0,
-        fun under_each_id_once/0,
-        fun options_make_events/0,
-        fun a_dead_process_is_gone/0,
-        fun logout_is_final/0,
-        fun logins_survive_a_crash_of_their_server/0,
-        fun logins_are_limited/0,
-        fun a_process_far_away_answers_noconnection/0,
-        fun calls_and_closes_reach_processes/0,
-        fun mistakes_are_loud/0,
-        fun strays_are_counted/0
+        {timeout, 120, Case}
+     || Case <- [
+            fun a_process_gets_the_message_itself/0,
+            fun under_each_id_once/0,
+            fun options_make_events/0,
+            fun a_dead_process_is_gone/0,
+            fun logout_is_final/0,
+            fun logins_survive_a_crash_of_their_server/0,
+            fun logins_are_limited/0,
+            fun a_process_far_away_answers_noconnection/0,
+            fun calls_and_closes_reach_processes/0,
+            fun mistakes_are_loud/0,
+            fun strays_are_counted/0
+        ]
     ]}.
 
 start() ->

@@ -6,10 +6,10 @@
 -import(lariat_test_nodes, [call/4]).
 
 nodes_test_() ->
-    {timeout, 300,
+    {timeout, 3600,
         {setup, fun lariat_test_nodes:setup/0, fun lariat_test_nodes:cleanup/1, fun(Nodes) ->
             [
-                {atom_to_list(Name), {timeout, 120, fun() -> Case(Nodes, atom_to_list(Name)) end}}
+                {atom_to_list(Name), {timeout, 600, fun() -> Case(Nodes, atom_to_list(Name)) end}}
              || {Name, Case} <- [
                     {subscribes_any_term, fun subscribes_any_term/2},
                     {equals_a_model, fun equals_a_model/2},
