@@ -74,6 +74,8 @@ pub(super) async fn run(edge: Edge, listener: TcpListener, mut stop: watch::Rece
             _ = stop.wait_for(|stop| *stop) => return,
         };
         match accepted {
+            // Of two that are ready either is taken, and whoever comes after the stop is too late.
+            Ok(_) if *stop.borrow() => return,
             Ok((stream, _)) => {
                 is_paused = false;
                 edge.metrics().accepted.increment();
