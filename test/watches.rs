@@ -184,8 +184,9 @@ fn abort_does_not_wait_for_the_outbox() {
         world.gone(1),
         [(ONE, killed, Gone::Closed(asked(b"w\x06killed")))]
     );
-    // Gauges are of the end of a turn. The first answer comes behind the message, at the earliest in
-    // its turn; the second is of a later one.
+    // That the killed one is gone has been counted before it was told. That the other one waits is
+    // counted at the end of its shard's turn: the first answer comes behind the message, at the earliest
+    // in that turn; the second is of a later one.
     for _ in 0..2 {
         world.ask(Command::Connections { id: Id::Int(2) });
     }

@@ -223,6 +223,7 @@ impl Running {
                         .of(metrics::Closed::ALL[reason.index()])
                         .increment();
                     metrics.dropped.of(Dropped::Unsent).add(unsent as u64);
+                    self.tell_gauges();
                     self.shard.watchers.gone(conn, &reason);
                     self.tell(Event::Closed { conn, id, reason });
                 }
@@ -266,11 +267,19 @@ impl Running {
         }
     }
 
-    /// The gauges before the news: whoever hears what happened finds it counted.
     fn finish_turn(&mut self) {
-        let metrics = &self.shard.metrics;
-        metrics.sent_bytes.add(self.sockets.take_written());
+        let written = self.sockets.take_written();
+        self.shard.metrics.sent_bytes.add(written);
+        self.count_lost();
+        self.tell_gauges();
+        self.shard
+            .newsfeed
+            .publish(&mut self.news, &self.shard.metrics);
+    }
+
+    fn count_lost(&mut self) {
         let lost = self.shard.hub.take_lost();
+        let metrics = &self.shard.metrics;
         for (reason, count) in [
             (Dropped::DropOldest, lost.oldest),
             (Dropped::DropNewest, lost.newest),
@@ -281,16 +290,20 @@ impl Running {
                 metrics.dropped.of(reason).add(count);
             }
         }
+    }
+
+    /// Before news and before watchers: whoever hears what happened finds it counted.
+    fn tell_gauges(&mut self) {
         let now = (
             self.shard.hub.queued_bytes() as u64,
             self.shard.hub.congested() as u64,
         );
         let (bytes, congested) = std::mem::replace(&mut self.told, now);
-        metrics.outbox_bytes.add(now.0.wrapping_sub(bytes));
-        metrics.congested.add(now.1.wrapping_sub(congested));
-        self.shard
-            .newsfeed
-            .publish(&mut self.news, &self.shard.metrics);
+        if now != (bytes, congested) {
+            let metrics = &self.shard.metrics;
+            metrics.outbox_bytes.add(now.0.wrapping_sub(bytes));
+            metrics.congested.add(now.1.wrapping_sub(congested));
+        }
     }
 
     fn stop(mut self) {
