@@ -104,11 +104,11 @@ async fn what_we_send_in_parts_arrives_whole_and_others_overtake_it() {
 async fn ticks_go_on_while_16_mib_go_back_and_forth() {
     let epmd = Epmd::start();
     let edge = Edge::with(&epmd, |config| {
-        config.tick_time = Duration::from_secs(4);
+        config.tick_time = Duration::from_secs(8);
         config.send_queue_bytes_max = 64 * MIB;
     })
     .await;
-    let mut app = app_with(&epmd, &["-kernel", "net_ticktime", "4"]);
+    let mut app = app_with(&epmd, &["-kernel", "net_ticktime", "8"]);
     app.check(
         "gen_server:call(L, {attach, self(), #{}})",
         "{ok,#{credit => 1000,epoch => 5}}",
@@ -125,8 +125,8 @@ async fn ticks_go_on_while_16_mib_go_back_and_forth() {
     let batch = events(16 * MIB);
     let start = Instant::now();
     let mut rounds = 0;
-    // Longer than silence may last: five seconds.
-    while start.elapsed() < Duration::from_secs(8) || rounds < 2 {
+    // Longer than silence may last: ten seconds.
+    while start.elapsed() < Duration::from_secs(12) || rounds < 2 {
         edge.node.events(owner, 1, &batch).unwrap();
         app.check("net_adm:ping(N)", "pong");
         app.check("Took()", &batch.len().to_string());
