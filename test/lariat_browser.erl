@@ -11,7 +11,8 @@
 -type browser() :: #{driver := port(), url := string(), session := string()}.
 
 %% Only a failing test waits this long; a first start of Chromium on a busy machine takes 10 s.
--define(DEADLINE_MS, 60000).
+-define(DEADLINE_MS, 120000).
+-define(SCRIPT_MS, "60000").
 
 %% @doc A browser with an empty profile below the directory.
 -spec start(file:filename()) -> browser().
@@ -70,7 +71,7 @@ wait_text(#{url := Url}, Selector, Text) ->
         " {subtree: true, childList: true, characterData: true, attributes: true});"
     ],
     Args = [quoted(Selector), ",", quoted(Text)],
-    _ = post(Url ++ "/timeouts", "{\"script\":30000}"),
+    _ = post(Url ++ "/timeouts", "{\"script\":" ?SCRIPT_MS "}"),
     <<"true">> = value(
         post(Url ++ "/execute/async", ["{\"script\":", quoted(Script), ",\"args\":[", Args, "]}"])
     ),

@@ -134,9 +134,9 @@ calls(Config) ->
             "gen_server:call(L, {hello, binary:copy(<<\"x\">>, 1000)})", Node),
         %% Requests that are collected later, and the other kinds of `gen'.
         is(App, {reply, Sent},
-            "gen_server:receive_response(gen_server:send_request(L, {send, 1, <<>>}), 4000)", Node),
+            "gen_server:receive_response(gen_server:send_request(L, {send, 1, <<>>}), 20000)", Node),
         is(App, Sent, "gen_statem:call(L, {send, 1, <<>>})", Node),
-        is(App, Sent, "gen_statem:call(L, {send, 1, <<>>}, {dirty_timeout, 4000})", Node)
+        is(App, Sent, "gen_statem:call(L, {send, 1, <<>>}, {dirty_timeout, 20000})", Node)
     end).
 
 casts(Config) ->
@@ -161,9 +161,9 @@ multi_calls(Config) ->
         Good = {Node, {ok, []}},
         Ask = "gen_server:multi_call([N], lariat, {connections, 1}",
         is(App, {[Good], []}, [Ask, ")"], Node),
-        is(App, {[Good], []}, [Ask, ", 4000)"], Node),
+        is(App, {[Good], []}, [Ask, ", 20000)"], Node),
         is(App, {[], [Node]}, "gen_server:multi_call([N], other, info)", Node),
-        is(App, {[], [Node]}, "gen_server:multi_call([N], other, info, 4000)", Node)
+        is(App, {[], [Node]}, "gen_server:multi_call([N], other, info, 20000)", Node)
     end).
 
 unknown_names(Config) ->
@@ -211,17 +211,17 @@ remote_calls(Config) ->
     in_site(Config, fun(App, #{node := Node}) ->
         Bad = {badrpc, notsup},
         is(App, Bad, "rpc:call(N, erlang, node, [])", Node),
-        is(App, Bad, "rpc:call(N, erlang, node, [], 4000)", Node),
+        is(App, Bad, "rpc:call(N, erlang, node, [], 20000)", Node),
         ?assertMatch({value, {badrpc, {'EXIT', {noproc, _}}}},
             tried(App, "rpc:block_call(N, erlang, node, [])", Node)),
         is(App, true, "rpc:cast(N, erlang, node, [])", Node),
         is(App, {[Bad], []}, "rpc:multicall([N], erlang, node, [])", Node),
-        is(App, {[Bad], []}, "rpc:multicall([N], erlang, node, [], 4000)", Node),
+        is(App, {[Bad], []}, "rpc:multicall([N], erlang, node, [], 20000)", Node),
         is(App, Bad, "rpc:yield(rpc:async_call(N, erlang, node, []))", Node),
         ?assertEqual({error, {erpc, notsup}}, tried(App, "erpc:call(N, erlang, node, [])", Node)),
         ?assertEqual({error, {erpc, notsup}}, tried(App, "erpc:call(N, fun() -> 1 end)", Node)),
         ?assertEqual({error, {erpc, notsup}},
-            tried(App, "erpc:call(N, erlang, node, [], 4000)", Node)),
+            tried(App, "erpc:call(N, erlang, node, [], 20000)", Node)),
         is(App, [{error, {erpc, notsup}}], "erpc:multicall([N], erlang, node, [])", Node),
         is(App, ok, "erpc:cast(N, erlang, node, [])", Node),
         ?assertEqual({error, {erpc, notsup}},
@@ -320,7 +320,7 @@ other_servers(Config) ->
         [
             Refused(Text)
          || Text <- [
-                "sys:get_state(L, 4000)",
+                "sys:get_state(L, 20000)",
                 "sys:get_status(L, infinity)",
                 "sys:suspend(L)",
                 "sys:trace(L, true)",
@@ -328,8 +328,8 @@ other_servers(Config) ->
                 "gen_event:sync_notify(L, x)",
                 "supervisor:which_children(L)",
                 "application_controller:get_loaded(N)",
-                "gen_server:stop(L, normal, 2000)",
-                "proc_lib:stop(L, normal, 2000)",
+                "gen_server:stop(L, normal, 20000)",
+                "proc_lib:stop(L, normal, 20000)",
                 "code:get_object_code(N)",
                 "net_adm:ping(N)",
                 "net_kernel:get_state()",
