@@ -20,6 +20,7 @@
 %% Called on the nodes.
 -export([produce/3, produced/1, watch/0, watched/1, flood/4, go_on/2, enough/1]).
 
+-import(lariat_attached, [attached/3, up/2, seen/2, counters/1]).
 -import(lariat_site, [call/4, await/2]).
 
 %% A window of 32 KiB: some 180 messages of 100 bytes, so that full speed runs into it. No
@@ -54,7 +55,7 @@ end_per_testcase(_Case, Config) ->
 honoured_credit_loses_nothing(Config) ->
     Site = ?config(site, Config),
     #{http := Http, node := Node} = Edge = small_edge(Site),
-    Apps = [attached(Site, Name, Node) || Name <- ["one", "two"]],
+    Apps = [attached(Site, Name, [Node]) || Name <- ["one", "two"]],
     Clients = 100,
     {One, Many, Published} = {4000, 100, 20},
     Each = One + Many * Clients + Published * 10,
@@ -93,7 +94,7 @@ honoured_credit_loses_nothing(Config) ->
 a_flood_beside_it_takes_nothing_from_it(Config) ->
     Site = ?config(site, Config),
     #{http := Http, node := Node} = Edge = small_edge(Site),
-    App = attached(Site, "app", Node),
+    App = attached(Site, "app", [Node]),
     Rude = lariat_site:plain_erlang(Site, "rude", paths()),
     Clients = 20,
     {One, Many} = {3000, 100},
@@ -118,7 +119,7 @@ a_flood_beside_it_takes_nothing_from_it(Config) ->
 ignored_credit_is_told_and_counted(Config) ->
     Site = ?config(site, Config),
     #{http := Http, node := Node} = Edge = small_edge(Site),
-    App = attached(Site, "app", Node),
+    App = attached(Site, "app", [Node]),
     Clients = 50,
     Ids = lists:seq(1, Clients),
     Counting = [counting(Http, Id) || Id <- Ids],
@@ -150,7 +151,7 @@ stalled_clients_suspend_nobody(Config) ->
     Site = ?config(site, Config),
     #{http := Http, node := Node} =
         Edge = lariat_site:edge(Site, "lariat", #{args => config(Site, ?PATIENT)}),
-    App = attached(Site, "app", Node),
+    App = attached(Site, "app", [Node]),
     Stalled = [lariat_client:open(Http, 1, chunked) || _ <- lists:seq(1, 5)],
     seen(App, 5),
     Watcher = call(App, ?MODULE, watch, []),
@@ -181,7 +182,7 @@ stalled_clients_suspend_nobody(Config) ->
 credit_is_whole_after_every_loss(Config) ->
     Site = ?config(site, Config),
     #{http := Http, node := Node} = Edge = small_edge(Site),
-    App = attached(Site, "app", Node),
+    App = attached(Site, "app", [Node]),
     Counting = [counting(Http, Id) || Id <- lists:seq(1, 10)],
     seen(App, 10),
     Producers = [call(App, ?MODULE, go_on, [lariat, Id]) || Id <- lists:seq(1, 4)],
@@ -210,7 +211,7 @@ credit_is_whole_after_every_loss(Config) ->
 credit_is_whole_after_the_edge_is_killed(Config) ->
     Site = ?config(site, Config),
     #{http := Http, node := Node} = First = small_edge(Site),
-    App = attached(Site, "app", Node),
+    App = attached(Site, "app", [Node]),
     _ = counting(Http, 1),
     seen(App, 1),
     Producers = [call(App, ?MODULE, go_on, [lariat, 1]) || _ <- lists:seq(1, 4)],
@@ -230,13 +231,13 @@ credit_is_whole_after_the_edge_is_killed(Config) ->
 credit_is_whole_after_erlang_is_killed(Config) ->
     Site = ?config(site, Config),
     #{http := Http, node := Node} = Edge = small_edge(Site),
-    First = attached(Site, "app", Node),
+    First = attached(Site, "app", [Node]),
     _ = counting(Http, 1),
     seen(First, 1),
     _ = [call(First, ?MODULE, go_on, [lariat, 1]) || _ <- lists:seq(1, 4)],
     await(fun() -> maps:get(sends_out_of_credit, counters(First)) > 100 end, full_speed),
     lariat_site:kill(First),
-    Second = attached(Site, "app", Node),
+    Second = attached(Site, "app", [Node]),
     seen(Second, 1),
     whole(Second, Node),
     Run = call(Second, ?MODULE, produce, [4, {1000, 0, 0}, 1]),
@@ -336,28 +337,8 @@ config(#{dir := Dir}, Text) ->
     ok = file:write_file(File, Text),
     ["--config", File].
 
-attached(Site, Name, Node) ->
-    App = lariat_site:erlang(Site, Name, [Node]),
-    up(App, Node),
-    App.
-
 paths() ->
     ["-pa", filename:dirname(code:which(?MODULE))].
-
-up(App, Node) ->
-    await(
-        fun() ->
-            #{edges := #{Node := #{state := State}}} = call(App, lariat, info, []),
-            State =:= up
-        end,
-        {up, Node}
-    ).
-
-seen(App, Count) ->
-    await(fun() -> call(App, lariat_picture, count, []) =:= Count end, {seen, Count}).
-
-counters(App) ->
-    maps:get(counters, call(App, lariat, info, [])).
 
 credit(App, Node) ->
     #{edges := #{Node := #{credit := Credit}}} = call(App, lariat, info, []),

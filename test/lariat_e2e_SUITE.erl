@@ -31,6 +31,7 @@
 ]).
 
 -import(lariat_site, [call/4, await/2]).
+-import(lariat_attached, [attached/3, up/2, seen/2]).
 -import(lariat_well, [well/2]).
 
 all() ->
@@ -436,28 +437,6 @@ real_input(Config) ->
     lariat_friends:run(?config(site, Config), #{
         users => 2000, edges => 15, connected => 1000, publishes => 2000
     }).
-
-%% An Erlang node with the application, attached.
-attached(Site, Name, Edges) ->
-    App = lariat_site:erlang(Site, Name, Edges),
-    [up(App, Node) || Edge <- Edges, Node <- [node_of(Edge)]],
-    App.
-
-node_of(#{node := Node}) -> Node;
-node_of(Node) -> Node.
-
-up(App, Node) ->
-    await(
-        fun() ->
-            #{edges := #{Node := #{state := State}}} = call(App, lariat, info, []),
-            State =:= up
-        end,
-        {up, Node}
-    ).
-
-%% The router knows exactly this many connections.
-seen(App, Count) ->
-    await(fun() -> call(App, lariat_picture, count, []) =:= Count end, {seen, Count}).
 
 %% What the router believes is what the edge says, connection by connection.
 same_picture(App, Node, Ids) ->
