@@ -27,6 +27,9 @@
     rounds/1
 ]).
 
+-import(lariat_conn, [in/2, linked_to/1, open/2, raw/2, pid/2, pids/2, other/2, command/2]).
+-import(lariat_conn, [down/2, down/3, next_down/0, answer/0, next/0, nothing/0, closed/2]).
+-import(lariat_conn, [chunks/1, watched/2, dropped/2]).
 -import(lariat_well, [well/2]).
 
 %% Only a failing test waits this long.
@@ -474,127 +477,8 @@ linked(Config, Case) ->
         <<"lariat_links_down_total{reason=\"malformed\"}">>)),
     well(App, Edge).
 
-%% In a process of its own on the Erlang node.
-in(App, Fun) ->
-    lariat_site:call(App, erlang, apply, [Fun, []]).
-
-%% Whoever dials.
-linked_to(Node) ->
-    lariat_site:await(
-        fun() ->
-            net_kernel:connect_node(Node) =:= true andalso lists:member(Node, nodes(hidden))
-        end,
-        {link, Node}
-    ).
-
-open(#{http := Http, node := Node}, Id) ->
-    Before = pids(Node, Id),
-    Stream = lariat_client:open(Http, Id, chunked),
-    [Pid] = pids(Node, Id) -- Before,
-    {Stream, Pid}.
-
-%% The shard answers in order: what was asked of it before has been done.
-pid(Node, Id) ->
-    [Pid] = pids(Node, Id),
-    Pid.
-
-pids(Node, Id) ->
-    {ok, Pids} = command(Node, {connections, Id}),
-    Pids.
-
-command(Node, Command) ->
-    gen_server:call({lariat, Node}, Command, ?DEADLINE_MS).
-
-%% A pid beside a pid: the same node, another slot.
-other(Pid, Slot) ->
-    <<131, 88, Rest/binary>> = term_to_binary(Pid),
-    Size = byte_size(Rest) - 12,
-    <<Name:Size/binary, _:32, Serial:32, Creation:32>> = Rest,
-    binary_to_term(<<131, 88, Name/binary, Slot:32, Serial:32, Creation:32>>).
-
-down(Monitor, Pid) ->
-    receive
-        {'DOWN', Monitor, process, Pid, Reason} -> Reason
-    after ?DEADLINE_MS -> error({no_down, Pid, process_info(self(), messages)})
-    end.
-
-%% Where two reasons are right, the first stands for both.
-down(Monitor, Pid, [Reason | _] = Right) ->
-    true = lists:member(down(Monitor, Pid), Right),
-    Reason.
-
-next_down() ->
-    receive
-        {'DOWN', _, process, _, _} = Down -> Down
-    after ?DEADLINE_MS -> error(no_down)
-    end.
-
-answer() ->
-    receive
-        {Tag, _} = Answer when is_reference(Tag) -> Answer
-    after ?DEADLINE_MS -> error(no_answer)
-    end.
-
-next() ->
-    receive
-        Message -> Message
-    after ?DEADLINE_MS -> error(no_message)
-    end.
-
-%% Every signal on the way has arrived when the answer to a later one has.
-nothing() ->
-    receive
-        Message -> error({unexpected, Message})
-    after 0 -> ok
-    end.
-
-%% The reason that the attached process is told.
-closed(Node, Pid) ->
-    receive
-        {lariat, Node, _, Events} ->
-            case lists:keyfind(Pid, 2, [Event || {closed, _, _, _} = Event <- Events]) of
-                {closed, Pid, _, Reason} -> Reason;
-                false -> closed(Node, Pid)
-            end
-    after ?DEADLINE_MS -> error({not_closed, Pid})
-    end.
-
-watched(Edge, Count) ->
-    lariat_site:await(
-        fun() -> lariat_site:metric(Edge, <<"lariat_dist_watches">>) =:= Count end,
-        {watches, Count}
-    ).
-
-dropped(Edge, Reason) ->
-    lariat_site:metric(Edge,
-        <<"lariat_messages_dropped_total{reason=\"", Reason/binary, "\"}">>).
-
 alone(Pids) ->
     Sorted = lists:sort(Pids),
     lariat_site:await(
         fun() -> lists:sort(lariat:connections(<<"alice">>)) =:= Sorted end, {receivers, Pids}
     ).
-
-%% An SSE stream whose events are looked at as they are.
-raw(Http, Id) ->
-    #{socket := Socket} = lariat_client:open(Http, Id, sse),
-    Socket.
-
-%% All that comes until the end, out of its chunks.
-chunks(Socket) ->
-    ok = inet:setopts(Socket, [{packet, raw}]),
-    chunks(all(Socket, <<>>), <<>>).
-
-chunks(<<"0\r\n\r\n">>, Read) ->
-    Read;
-chunks(Bytes, Read) ->
-    [Hex, Rest] = binary:split(Bytes, <<"\r\n">>),
-    Size = binary_to_integer(Hex, 16),
-    <<Chunk:Size/binary, "\r\n", Others/binary>> = Rest,
-    chunks(Others, <<Read/binary, Chunk/binary>>).
-
-all(Socket, Read) ->
-    case gen_tcp:recv(Socket, 0, ?DEADLINE_MS) of
-        {ok, Data} -> all(Socket, <<Read/binary, Data/binary>>);
-        {error, closed} -> Read
-    end.
