@@ -3,7 +3,7 @@
 //! Every process started here is ended by its handle, never by name. Waiting has a deadline that
 //! only ever fails a test.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -49,6 +49,22 @@ impl Epmd {
 
     pub(crate) fn start_at(port: u16) -> Epmd {
         Epmd::try_at(port).expect("the port is free")
+    }
+
+    /// Waits until nobody has this name. A node that has just ended may still be known: EPMD takes
+    /// what is ready in an order of its own, and can hear of the new one before the end of the old.
+    pub(crate) fn forgets(&self, name: &str) {
+        let names = || {
+            let mut epmd = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+            epmd.write_all(b"\0\x01n").ok()?;
+            let mut answer = Vec::new();
+            epmd.read_to_end(&mut answer).ok()?;
+            Some(String::from_utf8_lossy(&answer).into_owned())
+        };
+        let entry = format!("name {name} at port");
+        wait_for("the name", || {
+            names().is_some_and(|names| !names.contains(&entry))
+        });
     }
 
     fn try_at(port: u16) -> Option<Epmd> {

@@ -115,6 +115,7 @@ impl Edge {
         let mut config = config();
         config.epmd = Some(epmd.port);
         change(&mut config);
+        epmd.forgets("lariat");
         let (inbound, seen) = recorder();
         let metrics = Arc::new(Metrics::default());
         let node = dist::start(config, inbound, Arc::clone(&metrics))
