@@ -121,13 +121,46 @@ call(#{peer := Peer}, Module, Function, Args) ->
 kill(Node) ->
     signal("KILL", maps:get(os_pid, Node)),
     _ = ended(Node),
-    ok.
+    forgotten(Node).
 
 %% @doc Asks a hidden node to stop, and answers its exit status.
 -spec terminate(edge()) -> non_neg_integer().
 terminate(#{os_pid := OsPid} = Edge) ->
     signal("TERM", OsPid),
-    ended(Edge).
+    Status = ended(Edge),
+    ok = forgotten(Edge),
+    Status.
+
+%% EPMD may hear of a new node before the end of the old one, and refuse the name: the program starts
+%% fast enough for that, Erlang does not.
+forgotten(#{site := #{epmd_port := Port}, node := Node}) ->
+    [Name, _] = string:split(atom_to_list(Node), "@"),
+    true = await(fun() -> not is_known(Port, Name) end, {forgotten, Node}),
+    ok;
+forgotten(#{}) ->
+    ok.
+
+is_known(Port, Name) ->
+    case names(Port) of
+        {ok, Answer} -> string:find(Answer, "name " ++ Name ++ " at port") =/= nomatch;
+        {error, _} -> false
+    end.
+
+%% As `epmd -names' asks: the answer ends with the connection.
+names(Port) ->
+    case gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}]) of
+        {ok, Socket} ->
+            ok = gen_tcp:send(Socket, <<1:16, $n>>),
+            {ok, read_all(Socket, <<>>)};
+        {error, _} = Error ->
+            Error
+    end.
+
+read_all(Socket, Read) ->
+    case gen_tcp:recv(Socket, 0, ?DEADLINE_MS) of
+        {ok, Data} -> read_all(Socket, <<Read/binary, Data/binary>>);
+        {error, closed} -> Read
+    end.
 
 %% @doc Waits until a node has ended; answers the exit status of a program.
 -spec ended(edge() | erlang()) -> non_neg_integer() | noproc.
