@@ -9,6 +9,8 @@
 mod batch;
 mod credit;
 mod demo;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod greeting;
 mod head;
 mod listener;

@@ -32,6 +32,9 @@ pub(super) fn route(head: &Head, demo: bool) -> Result<Route, Refusal> {
     let route = match (stream, head.path.as_str()) {
         (Some(""), _) => return Err(Refusal::NotFound),
         (Some(segment), _) => {
+            if !is_encoded(segment.as_bytes()) {
+                return Err(Refusal::BadRequest("a percent sign without two digits"));
+            }
             let segment: Vec<u8> = percent_decode_str(segment).collect();
             if segment.len() > ID_BYTES_MAX {
                 return Err(Refusal::IdTooLong);
@@ -57,6 +60,15 @@ pub(super) fn route(head: &Head, demo: bool) -> Result<Route, Refusal> {
         return Err(Refusal::Body);
     }
     Ok(route)
+}
+
+/// Whether two hexadecimal digits follow each percent sign (RFC 3986, section 2.1). What is not
+/// encoded would have two readings, and one id two owners.
+fn is_encoded(segment: &[u8]) -> bool {
+    memchr::memchr_iter(b'%', segment).all(|at| {
+        let digits = segment.get(at + 1..at + 3).unwrap_or_default();
+        digits.len() == 2 && digits.iter().all(u8::is_ascii_hexdigit)
+    })
 }
 
 #[cfg(test)]
@@ -93,6 +105,16 @@ mod tests {
             get(&format!("/stream/{}", "a".repeat(256)), false),
             Err(Refusal::IdTooLong)
         );
+    }
+
+    #[test]
+    fn half_an_escape_is_no_id() {
+        for path in ["/stream/%", "/stream/%1", "/stream/%%41", "/stream/a%4"] {
+            assert!(
+                matches!(get(path, false), Err(Refusal::BadRequest(_))),
+                "{path}"
+            );
+        }
     }
 
     #[test]
