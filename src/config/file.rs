@@ -44,6 +44,7 @@ pub(super) struct Http {
     pub(super) head_bytes_max: Option<Size>,
     pub(super) head_timeout: Option<Span>,
     pub(super) heartbeat: Option<SpanOrOff>,
+    pub(super) client_timeout: Option<SpanOrOff>,
     pub(super) retry: Option<Span>,
     pub(super) queue_bytes_max: Option<Size>,
 }

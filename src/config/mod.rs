@@ -227,6 +227,9 @@ fn edge_config(args: &NodeArgs, file: &File) -> Result<edge::Config, Error> {
         .map_or(edge.head_bytes_max, |size| size.0);
     edge.head_timeout = http.head_timeout.map_or(edge.head_timeout, |span| span.0);
     edge.heartbeat = http.heartbeat.map_or(edge.heartbeat, |span| span.0);
+    edge.client_timeout = http
+        .client_timeout
+        .map_or(edge.client_timeout, |span| span.0);
     edge.retry = http.retry.map_or(edge.retry, |span| span.0);
     edge.queue_bytes_max = http
         .queue_bytes_max

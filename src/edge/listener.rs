@@ -34,7 +34,10 @@ const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES_MAX: usize = 64 * 1024;
 
 /// Binds one address.
-pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
+pub(super) fn bind(
+    address: SocketAddr,
+    client_timeout: Option<Duration>,
+) -> Result<TcpListener, Error> {
     let bind = || {
         let socket = socket2::Socket::new(
             socket2::Domain::for_address(address),
@@ -42,14 +45,31 @@ pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
             Some(socket2::Protocol::TCP),
         )?;
         socket.set_reuse_address(true)?;
-        // Accepted sockets inherit these on Linux: two calls a listener, not a connection.
+        // Accepted sockets inherit these on Linux: some calls a listener, not a connection.
         socket.set_tcp_nodelay(true)?;
-        socket.set_keepalive(true)?;
+        find_vanished(&socket, client_timeout)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         TcpListener::from_std(socket.into())
     };
     bind().map_err(|source| Error::Bind { address, source })
+}
+
+/// Has the kernel end connections whose client has vanished without a word. What was sent and is not
+/// acknowledged in time ends them; keepalive probes are for those to whom nothing is sent, because
+/// heartbeats are off or rare. They wait twice as long, so that frequent heartbeats leave them
+/// nothing to do.
+fn find_vanished(socket: &socket2::Socket, after: Option<Duration>) -> std::io::Result<()> {
+    let Some(after) = after else {
+        return socket.set_keepalive(true);
+    };
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(after))?;
+    let second = Duration::from_secs(1);
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time((2 * after).max(second))
+        .with_interval((after / 3).max(second));
+    socket.set_tcp_keepalive(&keepalive)
 }
 
 /// Accepts until told to stop.

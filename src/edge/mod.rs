@@ -82,6 +82,10 @@ pub struct Config {
     /// Heartbeat of a silent connection; `None` sends none. Default: 25 s, below the 30 to 60 s
     /// after which common proxies give a silent connection up.
     pub heartbeat: Option<Duration>,
+    /// A client that acknowledges nothing of what was sent to it, or takes nothing, for this long is
+    /// gone; `None` leaves that to the system, which takes a quarter of an hour. Default: 30 s, a
+    /// tunnel's length: with heartbeats a client that vanished is found within a minute.
+    pub client_timeout: Option<Duration>,
     /// What SSE clients are asked to wait before they reconnect, ± 50 %. Default: 3 s.
     pub retry: Duration,
     /// Bytes waiting for one connection. Default: 256 KiB.
@@ -113,6 +117,7 @@ impl Default for Config {
             head_bytes_max: 8 * 1024,
             head_timeout: Duration::from_secs(10),
             heartbeat: Some(Duration::from_secs(25)),
+            client_timeout: Some(Duration::from_secs(30)),
             retry: Duration::from_secs(3),
             outbox_bytes_max: 256 * 1024,
             outbox_messages_max: 256,
@@ -165,7 +170,10 @@ pub fn start(config: Config, metrics: Arc<Metrics>) -> Result<Edge, Error> {
     if !(1..=SHARDS_MAX).contains(&config.shards) {
         return Err(Error::Shards(config.shards));
     }
-    let listeners = config.listen.iter().map(|&address| listener::bind(address));
+    let listeners = config
+        .listen
+        .iter()
+        .map(|&address| listener::bind(address, config.client_timeout));
     let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
     let addresses = listeners.iter().map(tokio::net::TcpListener::local_addr);
     let addresses = addresses.collect::<Result<Vec<_>, _>>()?;
