@@ -121,7 +121,8 @@ async fn erlang_dials_over_tls_and_large_messages_pass_both_ways_with_ticks() {
     app.eval("B = rand:bytes(16 bsl 20), ok.");
     let batch = vec![Event::Overloaded { count: 1, bytes: 1 }; 500_000];
     let start = Instant::now();
-    // At least once with both directions busy, then silence but for ticks until more is over than silence may last.
+    // At least once with both directions busy, then silence but for ticks, longer than silence may
+    // last.
     edge.node.events(owner, 1, &batch).unwrap();
     app.check(
         "{ok, #{queued_bytes := Q}} = gen_server:call(L, {send, 7, B}, infinity), Q",

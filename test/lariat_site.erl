@@ -93,7 +93,8 @@ plain_erlang(#{epmd_port := Port, cookie := Cookie}, Name, Args) ->
         longnames => true,
         connection => standard_io,
         wait_boot => ?DEADLINE_MS,
-        args => ["-start_epmd", "false", "-setcookie", Cookie, "-kernel", "inet_dist_use_interface", "{127,0,0,1}" | Args],
+        args => ["-start_epmd", "false", "-setcookie", Cookie] ++
+            ["-kernel", "inet_dist_use_interface", "{127,0,0,1}" | Args],
         env => [{"ERL_EPMD_PORT", integer_to_list(Port)}]
     }),
     OsPid = list_to_integer(peer:call(Peer, os, getpid, [])),

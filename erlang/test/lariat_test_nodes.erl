@@ -4,7 +4,8 @@
 %%% tests need not be distributed and takes no part in what is tested.
 -module(lariat_test_nodes).
 
--export([make_dir/0, setup/0, cleanup/1, start/3, start_app/2, stop/1, kill/1, call/4, await/1, dir/1]).
+-export([make_dir/0, setup/0, cleanup/1, dir/1]).
+-export([start/3, start_app/2, stop/1, kill/1, call/4, await/1]).
 
 %% Only a failing test waits this long.
 -define(DEADLINE_MS, 60000).
@@ -39,7 +40,8 @@ start(#nodes{dir = Dir, epmd_port = Port, cookie = Cookie}, Name, Args) ->
         wait_boot => ?DEADLINE_MS,
         env => [{"ERL_EPMD_PORT", integer_to_list(Port)}],
         args =>
-            ["-start_epmd", "false", "-setcookie", Cookie, "-kernel", "inet_dist_use_interface", "{127,0,0,1}"] ++
+            ["-start_epmd", "false", "-setcookie", Cookie] ++
+            ["-kernel", "inet_dist_use_interface", "{127,0,0,1}"] ++
             ["-kernel", "logger_level", "critical"] ++
             ["-mnesia", "dir", "\"" ++ filename:join(Dir, Name) ++ "\""] ++
             lists:append([["-pa", Path] || Path <- code:get_path(), is_ours(Path)]) ++ Args
