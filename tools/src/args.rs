@@ -47,15 +47,26 @@ sse). A chunk that is one newline and an SSE comment are heartbeats. A payload m
 from which latency is taken, and whether the message reached the id it was meant for.
 
 Standard output has one JSON object a line: {\"event\":\"connected\",...} when every connection is \
-open or has failed, {\"event\":\"expected\",...} when --expect was reached and stayed, and last \
+open or has failed, {\"event\":\"expected\",...} when --expect was reached and stayed, \
+{\"event\":\"storm\",...} when all that the storm cut are back, and last \
 {\"event\":\"report\",...}. Progress goes to standard error, once a second.
+
+Slow readers have a part of the report of their own (\"slow\"); all other counts and latencies, \
+and --expect, are about the rest. Who leaves by --churn closes; who is cut by --drop-every or \
+--storm-at resets. They come back with the same id, and again a second later when they cannot, or \
+after the server's Retry-After. What is sent to them meanwhile does not arrive: no node keeps it. A \
+stream that the server ends is over.
+
+With --processes each has its part of the connections, ids, rates and slow readers, and on \
+127.0.0.1 a source address of its own (127.0.0.1, 127.0.0.2, ...). Latencies are merged bucket by \
+bucket, so the quantiles are those of all messages.
 
 The run ends at the first of: --duration over; --expect reached and quiet, or --timeout over \
 (unless --duration or --until-stdin-closes hold it longer); standard input closed, when asked; \
 every stream closed; SIGTERM or SIGINT. The report is printed in each case.
 
 Exit status: 0 as expected; 1 not: the number of messages differs from --expect, a message \
-reached the wrong id, or an answer broke its format; 64 usage; 74 input or output failed.
+reached the wrong id, an answer broke its format, or somebody is not back from the storm; 64 usage; 74 input or output failed.
 
 Examples:
   Hold 10,000 streams until interrupted:
@@ -65,7 +76,14 @@ Examples:
         --transport sse --expect 500 --timeout 20s --per-id deliveries.txt
   Open 2,000 a second, hold for a minute:
     lariat-tools load --url http://127.0.0.1:8000/stream/{id} --connections 18000 \\
-        --rate 2000 --duration 1m";
+        --rate 2000 --duration 1m
+  100,000 from six processes; after ten seconds all are cut and return; with a picture:
+    lariat-tools load --url http://127.0.0.1:8000/stream/{id} --connections 100000 \\
+        --processes 6 --storm-at 10s --duration 1m --watch-pid $(pidof lariat) --plot storm.svg
+  A day in the field: 50 of 5,000 read 200 bytes a second, 20 a second come and go, and each is \
+out of reach for 5 s once in 10 minutes:
+    lariat-tools load --url http://127.0.0.1:8000/stream/{id} --connections 5000 --slow 50 \\
+        --slow-rate 200 --churn 20 --drop-every 10m --drop-for 5s --duration 1h --json day.json";
 
 #[cfg(test)]
 mod tests {

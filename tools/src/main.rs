@@ -12,6 +12,7 @@ mod dataset;
 mod load;
 mod output;
 
+use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
 
@@ -42,12 +43,17 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => status_of_dataset(error),
         },
-        Command::Load(options) => match load::run(&options) {
+        Command::Load(options) => match load::run(&options, &arguments()) {
             Ok(true) => ExitCode::SUCCESS,
             Ok(false) => ExitCode::from(EXIT_MISMATCH),
             Err(error) => fail(&error, status_of_load(&error)),
         },
     }
+}
+
+/// What was typed after the program's name.
+fn arguments() -> Vec<OsString> {
+    std::env::args_os().skip(1).collect()
 }
 
 fn status_of_dataset(error: dataset::Error) -> ExitCode {
@@ -68,11 +74,15 @@ fn status_of_load(error: &load::Error) -> u8 {
         load::Error::Resolve { .. }
         | load::Error::NoAddress { .. }
         | load::Error::OpenFiles { .. }
-        | load::Error::Sources { .. } => EXIT_USAGE,
+        | load::Error::Sources { .. }
+        | load::Error::Share { .. } => EXIT_USAGE,
         load::Error::Poll(_)
         | load::Error::Signals(_)
         | load::Error::Output(_)
         | load::Error::Limit(_)
+        | load::Error::Crew(_)
+        | load::Error::Member
+        | load::Error::Plot(_)
         | load::Error::WriteFile { .. } => EXIT_IO,
     }
 }

@@ -6,7 +6,13 @@
 #![expect(clippy::unwrap_used, reason = "tests, and functions only tests call")]
 
 mod client;
+#[path = "load/leaving.rs"]
+mod leaving;
+#[path = "load/processes.rs"]
+mod processes;
 mod server;
+#[path = "load/slow.rs"]
+mod slow;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -282,5 +288,8 @@ fn what_cannot_be_done_is_refused_with_advice() {
     assert!(refused("load --url https://127.0.0.1:1/{id}").contains("http://"));
     assert!(refused(&format!("{url} --duration soon")).contains("500ms"));
     assert!(refused(&format!("{url} --timeout 1000years")).contains("--timeout"));
+    assert!(refused(&format!("{url} --connections 2 --slow 3")).contains("as many at most"));
+    assert!(refused(&format!("{url} --connections 2 --processes 3")).contains("3 processes"));
+    assert!(refused(&format!("{url} --drop-every 1s")).contains("--drop-for"));
     assert!(refused("").contains("Usage"));
 }

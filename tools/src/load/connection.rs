@@ -32,8 +32,11 @@ pub(super) enum Transport {
 pub(super) enum Event {
     /// The stream is open.
     Opened,
-    /// The answer was another status than 200.
-    Refused(u16),
+    /// The answer was another status than 200, with the seconds of its Retry-After.
+    Refused {
+        status: u16,
+        retry_after_s: Option<u32>,
+    },
     /// A whole message; its stamps were told before it.
     Message { payload_bytes: u64, stamped: bool },
     /// A stamp in the message under way.
@@ -110,10 +113,6 @@ impl Connection {
     /// The id the stream was asked for.
     pub(super) fn id(&self) -> u64 {
         self.id
-    }
-
-    pub(super) fn is_open(&self) -> bool {
-        matches!(self.phase, Phase::Body(_))
     }
 
     /// How much of the request went out; `None` when all of it did.
@@ -201,7 +200,10 @@ impl Connection {
             sink(Event::Opened);
         } else {
             self.phase = Phase::Done;
-            sink(Event::Refused(head.status));
+            sink(Event::Refused {
+                status: head.status,
+                retry_after_s: head.retry_after_s,
+            });
         }
         Ok(&input[head.bytes - came_before..])
     }

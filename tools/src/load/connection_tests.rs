@@ -130,7 +130,10 @@ fn a_refusal_is_told_once_and_its_body_ignored() {
     let answer = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\n\r\nfull";
     assert_eq!(
         told_anyhow(Transport::Chunked, answer),
-        [Event::Refused(503)]
+        [Event::Refused {
+            status: 503,
+            retry_after_s: None
+        }]
     );
 }
 

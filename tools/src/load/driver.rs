@@ -1,26 +1,41 @@
-//! The poller: one thread that opens, reads and closes all sockets of a run.
+//! The poller: one thread that opens, reads, cuts and closes the sockets of one process.
 //!
 //! It parses nothing, counts nothing and decides nothing about the end: bytes go to the
-//! `connection`, its events to the `report`, the time to the `goal`. Polling is edge-triggered: a
-//! socket that was not read dry keeps its place in `unread`.
+//! `connection`, its events to the `tally`; who leaves when is the `leaves`' affair. Polling is
+//! edge-triggered: a socket that was not read dry keeps its place in `unread`, a slow reader's in
+//! `slow`.
+//!
+//! | a connection is | until | then |
+//! |---|---|---|
+//! | Held, opening | it is open | Held, open |
+//! | Held, opening | it fails, is refused, or takes too long | Over; Away, if it was coming back |
+//! | Held, open | it leaves or is cut | Away |
+//! | Held, open | the server ends it | Over |
+//! | Away | its time comes | Held, opening |
 
-use std::collections::VecDeque;
-use std::io::{self, Read, Write};
-use std::net::SocketAddr;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+mod traffic;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::io;
+use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll, Registry, Token};
+use socket2::SockRef;
 
-use super::connection::{Connection, Event};
-use super::goal::{Goal, Step, Terms};
-use super::options::Options;
-use super::report::{Expected, Report, Run, Tally};
+use super::Error;
+use super::connection::Connection;
+use super::holder::Holder;
+use super::leaves::{Leave, Leaves};
+use super::pace::Pace;
+use super::plan::Plan;
 use super::schedule::Schedule;
+use super::socket;
 use super::source::Sources;
-use super::stop::StopRequests;
-use super::{Error, socket, write_file};
-use crate::output;
+use super::stop::{Asked, Requests};
+use super::storm::Failure;
+use super::tally::Tally;
 
 /// Connections take the tokens from 0; this one is beyond any number of them.
 const STOP: Token = Token(usize::MAX - 1);
@@ -31,362 +46,356 @@ const EVENTS_MAX: usize = 1024;
 /// One buffer for all sockets: one read takes what a socket of default size holds.
 const READ_BYTES: usize = 128 * 1024;
 
-/// Reads from one socket in a turn, so that a server that never stops cannot hold up the clock.
-const READS_PER_TURN: u32 = 8;
-
-/// How often progress is told.
-const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+/// What one that could not come back waits, unless the server said how long: a second, give or
+/// take half, as clients with some manners do.
+const RETRY: Duration = Duration::from_secs(1);
 
 pub(super) struct Driver {
+    plan: Plan,
     poll: Poll,
-    stop: StopRequests,
-    address: SocketAddr,
+    events: Events,
+    stop: Requests,
     sources: Sources,
     schedule: Schedule,
-    goal: Goal,
+    leaves: Leaves,
+    /// When all were open: from here the leaves' time counts.
+    begun: Option<Instant>,
     tally: Tally,
-    /// By number of the connection; `None` once it is over.
-    slots: Vec<Option<Slot>>,
+    /// By number of the connection.
+    states: Vec<State>,
     opening: u32,
     open: u32,
-    /// Connections by the time they must be open; those that are already are passed over.
+    /// Each Away connection by the time it comes back.
+    away: BinaryHeap<Reverse<(Instant, usize)>>,
+    /// Connections by the time they must be open; those that already are, or are gone, are passed
+    /// over.
     deadlines: VecDeque<(Instant, usize)>,
     unread: Vec<usize>,
+    /// Slow readers with something to read, by the time they may.
+    slow: BinaryHeap<Reverse<(Instant, usize)>>,
     buffer: Vec<u8>,
     request: Vec<u8>,
     started: Instant,
-    first_message: Option<Instant>,
-    last_message: Instant,
     advised: bool,
 }
 
-struct Slot {
+enum State {
+    Held(Box<Held>),
+    Away(Return),
+    Over,
+}
+
+struct Held {
     socket: TcpStream,
     connection: Connection,
+    deadline: Instant,
+    was_open: bool,
+    pace: Option<Pace>,
+    /// It has a place in `slow`.
+    is_paced: bool,
+    /// It was open before.
+    returning: Option<Return>,
+}
+
+/// Why one is not there, or not there yet.
+#[derive(Debug, Clone, Copy)]
+struct Return {
+    /// When the storm cut it; absent when it left otherwise.
+    cut: Option<Instant>,
 }
 
 impl Driver {
-    pub(super) fn new(options: &Options, address: SocketAddr) -> Result<Self, Error> {
+    pub(super) fn new(plan: Plan, mut stop: Requests) -> Result<Self, Error> {
         let poll = Poll::new().map_err(Error::Poll)?;
-        let mut stop = StopRequests::install(options.until_stdin_closes).map_err(Error::Signals)?;
         poll.registry()
             .register(&mut stop.socket, STOP, Interest::READABLE)
             .map_err(Error::Poll)?;
-        let connections = options.connections.get();
-        let tally = match options.per_id {
-            Some(_) => Tally::new().with_per_id(options.ids(), connections),
+        let tally = match plan.per_id {
+            Some((ids, connections)) => Tally::new().with_per_id(ids, connections),
             None => Tally::new(),
         };
-        let started = Instant::now();
         Ok(Self {
             poll,
+            events: Events::with_capacity(EVENTS_MAX),
             stop,
-            address,
-            sources: Sources::new(&options.sources(), address),
-            schedule: Schedule::new(connections, options.rate),
-            goal: Goal::new(Terms {
-                duration: options.duration,
-                expect: options.expect,
-                timeout: options.timeout,
-                quiet: options.quiet,
-                hold: options.until_stdin_closes,
-            }),
+            sources: Sources::new(&plan.sources, plan.address),
+            schedule: Schedule::new(plan.connections, plan.rate),
+            leaves: Leaves::new(plan.connections, plan.churn, plan.drop_every, plan.storm_at),
+            begun: None,
             tally,
-            slots: Vec::new(),
+            states: Vec::new(),
             opening: 0,
             open: 0,
+            away: BinaryHeap::new(),
             deadlines: VecDeque::new(),
             unread: Vec::new(),
+            slow: BinaryHeap::new(),
             buffer: vec![0; READ_BYTES],
             request: Vec::new(),
-            started,
-            first_message: None,
-            last_message: started,
+            started: Instant::now(),
             advised: false,
+            plan,
         })
     }
 
-    pub(super) fn run(mut self, options: &Options) -> Result<(Report, Tally), Error> {
-        let connections = options.connections.get();
-        let mut events = Events::with_capacity(EVENTS_MAX);
-        let mut told = self.started;
-        let mut connecting = None;
-        let ended_by = loop {
-            let now = Instant::now();
-            self.open_due(options, now);
-            self.give_up_late(now);
-            if connecting.is_none() && self.schedule.is_over() && self.opening == 0 {
-                connecting = Some(now - self.started);
-                self.goal.handle_settled(now);
-                self.tell_connected(options, now - self.started)?;
-            }
-            let goal_at = match self.goal.poll(now, self.tally.messages(), self.open) {
-                Step::Stop(by) => break by,
-                Step::Wait(at) => at,
-                Step::Reached => {
-                    self.tell_expected()?;
-                    continue;
-                }
+    /// When anything but a socket wants a turn.
+    fn wake_at(&self) -> Option<Instant> {
+        let mut wakes = [self.deadlines.front().map(|(at, _)| *at), None, None, None];
+        if self.opening < self.plan.opening_max {
+            wakes[1] = self.schedule.next_at().map(|at| self.started + at);
+            wakes[2] = self.away.peek().map(|Reverse((at, _))| *at);
+        }
+        if let Some(begun) = self.begun {
+            wakes[3] = self.leaves.next_at().and_then(|at| begun.checked_add(at));
+        }
+        let slow = self.slow.peek().map(|Reverse((at, _))| *at);
+        wakes.into_iter().chain([slow]).flatten().min()
+    }
+
+    /// Opens those whose time has come: who comes back before who comes first.
+    fn open_due(&mut self, now: Instant) {
+        while self.opening < self.plan.opening_max {
+            let Some(Reverse((at, number))) = self.away.peek().copied() else {
+                break;
             };
-            if now - told >= PROGRESS_EVERY {
-                eprintln!(
-                    "{}",
-                    self.tally.progress(connections, self.open, now - told)
-                );
-                told = now;
+            if at > now {
+                break;
             }
-            let wake = [goal_at, self.open_next_at(options)].into_iter().flatten();
-            let wake = wake.fold(told + PROGRESS_EVERY, Instant::min);
-            self.turn(options, &mut events, wake)?;
-        };
-        let run = Run {
-            ended_by,
-            connections,
-            open: self.open,
-            expect: options.expect,
-            connecting: connecting.unwrap_or_else(|| self.started.elapsed()),
-            receiving: self
-                .first_message
-                .map_or(Duration::ZERO, |first| self.last_message - first),
-            total: self.started.elapsed(),
-        };
-        Ok((self.tally.finish(run), self.tally))
-    }
-
-    /// Waits until `wake` for readiness, and acts on it.
-    fn turn(&mut self, options: &Options, events: &mut Events, wake: Instant) -> Result<(), Error> {
-        let wait = match self.unread.is_empty() {
-            true => wake.saturating_duration_since(Instant::now()),
-            false => Duration::ZERO,
-        };
-        match self.poll.poll(events, Some(wait)) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
-            Err(error) => return Err(Error::Poll(error)),
-        }
-        for at in std::mem::take(&mut self.unread) {
-            self.read(at, true);
-        }
-        for event in events.iter() {
-            if event.token() == STOP {
-                if let Some(by) = self.stop.asked() {
-                    self.goal.handle_asked(by);
+            self.away.pop();
+            if let State::Away(why) = self.states[number] {
+                if why.cut.is_some() {
+                    self.tally.storm.handle_attempt();
                 }
-                continue;
-            }
-            let Token(at) = event.token();
-            if event.is_writable() {
-                self.write(options, at);
-            }
-            let ends = event.is_read_closed() || event.is_error();
-            if event.is_readable() || ends {
-                self.read(at, ends);
+                self.connect(number, now, Some(why));
             }
         }
-        Ok(())
-    }
-
-    /// When the schedule, or the next deadline of an opening, wants a turn.
-    fn open_next_at(&self, options: &Options) -> Option<Instant> {
-        let deadline = self.deadlines.front().map(|(at, _)| *at);
-        let due = match self.opening < options.opening_max {
-            true => self.schedule.next_at().map(|at| self.started + at),
-            false => None,
-        };
-        deadline.into_iter().chain(due).min()
-    }
-
-    fn open_due(&mut self, options: &Options, now: Instant) {
-        let room = options.opening_max - self.opening.min(options.opening_max);
+        let room = self.plan.opening_max - self.opening.min(self.plan.opening_max);
         for _ in 0..self.schedule.due(now - self.started).min(room) {
             let Some(number) = self.schedule.take() else {
                 return;
             };
-            let at = self.slots.len();
-            let opened = self.sources.connect(self.address).and_then(|mut socket| {
-                let both = Interest::READABLE | Interest::WRITABLE;
-                let registry = self.poll.registry();
-                registry.register(&mut socket, Token(at), both)?;
-                Ok(socket)
-            });
-            match opened {
-                Ok(socket) => {
-                    let connection = Connection::new(options.ids().id(number), options.transport);
-                    self.slots.push(Some(Slot { socket, connection }));
-                    self.deadlines
-                        .push_back((now + options.opening_timeout, at));
-                    self.opening += 1;
-                }
-                Err(error) => {
-                    self.slots.push(None);
-                    self.connect_failed(&error);
-                }
-            }
+            let number = usize::try_from(number).expect("a u32 fits");
+            self.states.push(State::Over);
+            self.connect(number, now, None);
         }
     }
 
-    fn give_up_late(&mut self, now: Instant) {
-        while let Some((deadline, at)) = self.deadlines.front().copied() {
-            let late = self.slots[at]
-                .as_ref()
-                .is_some_and(|slot| !slot.connection.is_open());
-            if late && deadline > now {
-                return;
+    fn connect(&mut self, number: usize, now: Instant, returning: Option<Return>) {
+        let at = numbered(number);
+        let is_slow = self.plan.is_slow(at);
+        let registry = self.poll.registry();
+        match open(
+            &mut self.sources,
+            &self.plan,
+            registry,
+            Token(number),
+            is_slow,
+        ) {
+            Ok(socket) => {
+                let deadline = now + self.plan.opening_timeout;
+                self.states[number] = State::Held(Box::new(Held {
+                    socket,
+                    connection: Connection::new(self.plan.id(at), self.plan.transport),
+                    deadline,
+                    was_open: false,
+                    pace: is_slow.then(|| Pace::new(self.plan.slow_rate, now)),
+                    is_paced: false,
+                    returning,
+                }));
+                self.deadlines.push_back((deadline, number));
+                self.opening += 1;
             }
-            self.deadlines.pop_front();
-            if late {
-                self.slots[at] = None;
-                self.opening -= 1;
-                self.tally.handle_opening_timeout();
-            }
+            Err(error) => self.connect_failed(number, returning, &error),
         }
     }
 
-    fn connect_failed(&mut self, error: &io::Error) {
-        self.tally.handle_connect_error(error);
+    fn connect_failed(&mut self, number: usize, returning: Option<Return>, error: &io::Error) {
+        let is_slow = self.plan.is_slow(numbered(number));
+        self.tally.class(is_slow).handle_connect_error(error);
         if !std::mem::replace(&mut self.advised, true) {
             let advice =
                 socket::advice(error).map_or(String::new(), |advice| format!("; {advice}"));
-            eprintln!("load: cannot connect to {}: {error}{advice}", self.address);
+            let address = self.plan.address;
+            eprintln!("load: cannot connect to {address}: {error}{advice}");
         }
+        if returning.is_some_and(|why| why.cut.is_some()) {
+            self.tally.storm.handle_failure(Failure::Connect);
+        }
+        self.retire(number, returning, None);
     }
 
-    /// The socket is connected, or failed to, or has room for the rest of the request.
-    fn write(&mut self, options: &Options, at: usize) {
-        let Some(slot) = &mut self.slots[at] else {
+    /// A connection was not opened: over, or to be tried again.
+    fn retire(&mut self, number: usize, returning: Option<Return>, retry_after_s: Option<u32>) {
+        let Some(why) = returning else {
+            self.states[number] = State::Over;
             return;
         };
-        let Some(sent) = slot.connection.request_sent() else {
-            return;
+        let wait = match retry_after_s {
+            Some(seconds) => Duration::from_secs(u64::from(seconds)),
+            None => RETRY / 2 + RETRY.mul_f64(fastrand::f64()),
         };
-        let id = slot.connection.id();
-        options
-            .url
-            .write_request(id, options.transport, &mut self.request);
-        let failed = match slot.socket.take_error() {
-            Ok(None) => match slot.socket.write(&self.request[sent..]) {
-                Ok(more) => {
-                    slot.connection.handle_sent(sent + more, self.request.len());
-                    return;
-                }
-                Err(error) => error,
-            },
-            Ok(Some(error)) | Err(error) => error,
-        };
-        match failed.kind() {
-            io::ErrorKind::WouldBlock
-            | io::ErrorKind::NotConnected
-            | io::ErrorKind::Interrupted => {}
-            _ => {
-                self.slots[at] = None;
-                self.opening -= 1;
-                self.connect_failed(&failed);
-            }
-        }
+        self.leave(number, why, wait);
     }
 
-    /// Reads the socket dry, or puts it in `unread`.
-    ///
-    /// A read that does not fill the buffer took all there was (epoll(7), question 9), which
-    /// saves the read that would say so; but not the end of file, when that has come (`to_end`).
-    fn read(&mut self, at: usize, to_end: bool) {
-        for _ in 0..READS_PER_TURN {
-            let Some(slot) = &mut self.slots[at] else {
+    fn leave(&mut self, number: usize, why: Return, wait: Duration) {
+        self.states[number] = State::Away(why);
+        self.away.push(Reverse((Instant::now() + wait, number)));
+    }
+
+    fn give_up_late(&mut self, now: Instant) {
+        while let Some((deadline, number)) = self.deadlines.front().copied() {
+            let State::Held(held) = &self.states[number] else {
+                self.deadlines.pop_front();
+                continue;
+            };
+            let is_late = held.deadline == deadline && !held.was_open;
+            if is_late && deadline > now {
                 return;
-            };
-            let was_open = slot.connection.is_open();
-            let ending = match slot.socket.read(&mut self.buffer) {
-                Ok(0) => slot.connection.handle_end(),
-                Ok(bytes) => {
-                    self.take(at, bytes);
-                    if bytes < READ_BYTES && !to_end {
-                        return;
-                    }
-                    continue;
-                }
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected => return,
-                    io::ErrorKind::Interrupted => continue,
-                    _ => slot.connection.handle_reset(),
-                },
-            };
-            let id = slot.connection.id();
-            if let Some(event) = ending {
-                self.tally.handle(event, id, 0);
             }
-            self.over(at, was_open);
-            return;
+            self.deadlines.pop_front();
+            if is_late {
+                let (returning, is_slow) = (held.returning, held.pace.is_some());
+                self.opening -= 1;
+                self.tally.class(is_slow).counts.opening_timeouts += 1;
+                if returning.is_some_and(|why| why.cut.is_some()) {
+                    self.tally.storm.handle_failure(Failure::Timeout);
+                }
+                self.retire(number, returning, None);
+            }
         }
-        self.unread.push(at);
     }
 
-    /// `bytes` of the buffer came from the connection.
-    fn take(&mut self, at: usize, bytes: usize) {
-        let Some(Slot { connection, .. }) = &mut self.slots[at] else {
+    fn cut_due(&mut self, now: Instant) {
+        let Some(begun) = self.begun else { return };
+        while let Some(leave) = self.leaves.take(now - begun) {
+            match leave {
+                Leave::Churn(number) => {
+                    self.cut(number, Return { cut: None }, Duration::ZERO, false);
+                }
+                Leave::Drop(number) => {
+                    let wait = self.plan.drop_for.unwrap_or_default();
+                    self.cut(number, Return { cut: None }, wait, true);
+                }
+                Leave::Storm => {
+                    let open = self.open;
+                    for number in 0..self.plan.connections {
+                        self.cut(number, Return { cut: Some(now) }, Duration::ZERO, true);
+                    }
+                    self.tally.storm.handle_cut(open - self.open);
+                }
+            }
+        }
+    }
+
+    /// Closes the connection if it is open. Abruptly is with a reset: it leaves no port behind that
+    /// would have to rest a minute (TIME_WAIT).
+    fn cut(&mut self, number: u32, why: Return, wait: Duration, abruptly: bool) {
+        let number = usize::try_from(number).expect("a u32 fits");
+        let Some(State::Held(held)) = self.states.get(number) else {
             return;
         };
-        let now_ns = realtime_ns();
-        let tally = &mut self.tally;
-        let messages_before = tally.messages();
-        tally.handle_read(bytes);
-        let id = connection.id();
-        let was_open = connection.is_open();
-        let mut is_over = false;
-        let mut has_opened = false;
-        connection.handle_bytes(&self.buffer[..bytes], |event| {
-            has_opened |= event == Event::Opened;
-            is_over |= matches!(
-                event,
-                Event::Refused(_) | Event::Closed(_) | Event::Faulted(_)
-            );
-            tally.handle(event, id, now_ns);
-        });
-        if tally.messages() > messages_before {
-            self.last_message = Instant::now();
-            self.first_message.get_or_insert(self.last_message);
+        if !held.was_open {
+            return;
         }
-        if has_opened {
-            self.opening -= 1;
-            self.open += 1;
+        if abruptly {
+            // Where it fails the connection has ended already.
+            let _ = SockRef::from(&held.socket).set_linger(Some(Duration::ZERO));
         }
-        if is_over {
-            self.over(at, was_open || has_opened);
-        }
-    }
-
-    fn over(&mut self, at: usize, was_open: bool) {
-        self.slots[at] = None;
-        match was_open {
-            true => self.open -= 1,
-            false => self.opening -= 1,
-        }
-    }
-
-    fn tell_connected(&self, options: &Options, took: Duration) -> Result<(), Error> {
-        let connected = self
-            .tally
-            .connected(options.connections.get(), self.open, took);
-        let line = output::json_line(&connected).map_err(Error::Output)?;
-        if let Some(path) = &options.ready_file {
-            write_file(path, &line)?;
-        }
-        output::print(&line).map_err(Error::Output)
-    }
-
-    fn tell_expected(&self) -> Result<(), Error> {
-        let expected = Expected {
-            event: "expected",
-            messages: self.tally.messages(),
-        };
-        let line = output::json_line(&expected).map_err(Error::Output)?;
-        output::print(&line).map_err(Error::Output)
+        let is_slow = held.pace.is_some();
+        self.tally.class(is_slow).counts.left += 1;
+        self.open -= 1;
+        self.leave(number, why, wait);
     }
 }
 
-/// CLOCK_REALTIME, which stamps are made of.
-fn realtime_ns() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-    })
+impl Holder for Driver {
+    fn turn(&mut self, until: Instant) -> Result<(), Error> {
+        let now = Instant::now();
+        self.cut_due(now);
+        self.open_due(now);
+        self.give_up_late(now);
+        while let Some(Reverse((_, number))) = self.slow.peek().copied().filter(|s| s.0.0 <= now) {
+            self.slow.pop();
+            if let State::Held(held) = &mut self.states[number] {
+                held.is_paced = false;
+                self.read(number, true);
+            }
+        }
+        let wait = match self.unread.is_empty() {
+            true => self.wake_at().map_or(until, |wake| wake.min(until)),
+            false => now,
+        };
+        let wait = wait.saturating_duration_since(Instant::now());
+        match self.poll.poll(&mut self.events, Some(wait)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            Err(error) => return Err(Error::Poll(error)),
+        }
+        for number in std::mem::take(&mut self.unread) {
+            self.read(number, true);
+        }
+        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        for event in &events {
+            let Token(number) = event.token();
+            if event.token() == STOP {
+                self.stop.read();
+                continue;
+            }
+            if event.is_writable() {
+                self.write(number);
+            }
+            let ends = event.is_read_closed() || event.is_error();
+            if event.is_readable() || ends {
+                self.read(number, ends);
+            }
+        }
+        self.events = events;
+        Ok(())
+    }
+
+    fn tally(&mut self) -> &mut Tally {
+        &mut self.tally
+    }
+
+    fn open(&self) -> u32 {
+        self.open
+    }
+
+    fn coming(&self) -> u32 {
+        self.opening + numbered(self.away.len())
+    }
+
+    fn is_settled(&self) -> bool {
+        self.begun.is_some() || (self.schedule.is_over() && self.opening == 0)
+    }
+
+    fn begin(&mut self) -> Result<(), Error> {
+        self.begun.get_or_insert_with(Instant::now);
+        Ok(())
+    }
+
+    fn asked(&self) -> Asked {
+        self.stop.asked()
+    }
+
+    fn end(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// Begins a connection, registered with the poller.
+fn open(
+    sources: &mut Sources,
+    plan: &Plan,
+    registry: &Registry,
+    token: Token,
+    is_slow: bool,
+) -> io::Result<TcpStream> {
+    let mut socket = sources.connect(plan.address, is_slow)?;
+    registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
+    Ok(socket)
+}
+
+fn numbered(number: usize) -> u32 {
+    u32::try_from(number).expect("connections are counted in u32")
 }

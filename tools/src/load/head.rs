@@ -20,6 +20,8 @@ pub(super) struct Head {
     pub(super) is_chunked: bool,
     pub(super) has_length: bool,
     pub(super) is_event_stream: bool,
+    /// Retry-After in seconds; as a date it is not understood, and counts as none.
+    pub(super) retry_after_s: Option<u32>,
 }
 
 /// `None`: the head is not complete yet.
@@ -44,6 +46,7 @@ pub(super) fn parse(input: &[u8]) -> Result<Option<Head>, Fault> {
         is_chunked: false,
         has_length: false,
         is_event_stream: false,
+        retry_after_s: None,
     };
     for field in response.headers.iter() {
         let value = field.value.trim_ascii();
@@ -54,6 +57,8 @@ pub(super) fn parse(input: &[u8]) -> Result<Option<Head>, Fault> {
             head.is_chunked = true;
         } else if field.name.eq_ignore_ascii_case("content-length") {
             head.has_length = true;
+        } else if field.name.eq_ignore_ascii_case("retry-after") {
+            head.retry_after_s = std::str::from_utf8(value).ok().and_then(|s| s.parse().ok());
         } else if field.name.eq_ignore_ascii_case("content-type") {
             let kind = value.split(|byte| *byte == b';').next().unwrap_or_default();
             head.is_event_stream = kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream");
@@ -85,7 +90,8 @@ mod tests {
         for end in 0..bytes.len() {
             assert_eq!(parse(&bytes[..end]), Ok(None), "after {end} bytes");
         }
-        assert_eq!(parse(bytes).unwrap().unwrap().status, 503);
+        let head = parse(bytes).unwrap().unwrap();
+        assert_eq!((head.status, head.retry_after_s), (503, Some(3)));
     }
 
     #[test]

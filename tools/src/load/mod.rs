@@ -2,38 +2,59 @@
 //! arrives, and says whether that is what was expected.
 //!
 //! It sends nothing after its requests: whoever talks to the node's Erlang side makes the
-//! messages. It does not reconnect.
+//! messages. A stream that the server ends is over: only those that leave by themselves return.
 //!
-//! `options` what is asked · `target` URL, ids, request · `schedule` when to open · `source` where
-//! from · `socket` how · `connection` (made of `head`, `chunked`, `sse`, `stamp`) bytes to events · `report`
-//! events to numbers · `goal` when it is over · `stop` who may end it · `driver` the poller that
-//! turns all of these.
+//! * What is asked: `options`, `target` (URL, ids, request), `plan` (one process's part of it).
+//! * Holding: `driver` is the poller that turns `schedule` (when to open), `source` and `socket` (from
+//!   where, and how), `leaves` (who goes when), `pace` (slow readers) and `connection` (made of `head`,
+//!   `chunked`, `sse`, `stamp`: bytes to events). `crew` is several of it, each a `member`; `holder`
+//!   is what both are.
+//! * Counting: `tally`, made of `class` and `storm`.
+//! * Telling: `run` turns a holder, the `goal` (when it is over) and the `teller` (`report`, `timeline`,
+//!   `plot`, `memory`); `stop` is who may end it.
 
 mod chunked;
+mod class;
 mod connection;
+mod crew;
 mod driver;
 mod fault;
 mod goal;
 mod head;
+mod holder;
+mod leaves;
+mod member;
+mod memory;
 mod options;
+mod pace;
+mod plan;
+mod plot;
 mod report;
+mod run;
 mod schedule;
 mod socket;
 mod source;
 mod sse;
 mod stamp;
 mod stop;
+mod storm;
+mod tally;
 mod target;
+mod teller;
+mod timeline;
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::Path;
 
 pub(crate) use options::Options;
 
+use crew::Crew;
 use driver::Driver;
-
-use crate::output;
+use plan::{Part, Plan};
+use stop::Requests;
+use tally::Tally;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -50,8 +71,8 @@ pub(crate) enum Error {
     },
     #[error(
         "{connections} connections need {needed} open files and this process may have {limit}: \
-         raise the hard limit (ulimit -Hn, LimitNOFILE= or docker --ulimit nofile=), or run \
-         several processes of {fitting} or fewer --connections with different --ids"
+         raise the hard limit (ulimit -Hn, LimitNOFILE= or docker --ulimit nofile=), or share them \
+         among --processes of {fitting} or fewer"
     )]
     OpenFiles {
         connections: u32,
@@ -67,12 +88,27 @@ pub(crate) enum Error {
     Signals(io::Error),
     #[error("cannot write to standard output: {0}")]
     Output(io::Error),
+    #[error("{option} is {value} and there are {of} {what}; give it {advice}")]
+    Share {
+        option: &'static str,
+        value: u32,
+        of: u32,
+        what: &'static str,
+        advice: &'static str,
+    },
+    #[error("cannot start another process of this program: {0}")]
+    Crew(io::Error),
+    #[error("a process of this run ended before it was asked to; what it counted is lost")]
+    Member,
+    #[error("cannot draw the plot: {0}")]
+    Plot(String),
     #[error("cannot write {path}: {source}; name a file in a folder you may write to")]
     WriteFile { path: String, source: io::Error },
 }
 
-/// Runs to the end and prints the report; true when all was as expected.
-pub(crate) fn run(options: &Options) -> Result<bool, Error> {
+/// Runs to the end and prints the report; true when all was as expected. `arguments` are those of
+/// this process, for processes like it.
+pub(crate) fn run(options: &Options, arguments: &[OsString]) -> Result<bool, Error> {
     let address = options.url.resolve()?;
     for source in options.sources() {
         if source.is_ipv4() != address.is_ipv4() {
@@ -82,14 +118,31 @@ pub(crate) fn run(options: &Options) -> Result<bool, Error> {
             });
         }
     }
-    socket::make_room(options.connections.get())?;
-    let (report, tally) = Driver::new(options, address)?.run(options)?;
-    if let Some(path) = &options.per_id {
-        write_file(path, &tally.per_id_lines())?;
+    options.check_shares()?;
+    let part = options.part.unwrap_or(Part::WHOLE);
+    if let Some(processes) = options.several() {
+        let stop = Requests::install(options.until_stdin_closes).map_err(Error::Signals)?;
+        for part in Part::all(processes) {
+            socket::make_room(Plan::new(options, address, part).connections)?;
+        }
+        let tally = match options.per_id {
+            Some(_) => Tally::new().with_per_id(options.ids(), options.connections.get()),
+            None => Tally::new(),
+        };
+        let mut crew = Crew::start(arguments, Part::all(processes), None, tally, stop)?;
+        let report = run::run(options, &mut crew)?;
+        return Ok(report.ok);
     }
-    let line = output::json_line(&report).map_err(Error::Output)?;
-    output::print(&line).map_err(Error::Output)?;
-    Ok(report.ok)
+    let plan = Plan::new(options, address, part);
+    socket::make_room(plan.connections)?;
+    let with_stdin = options.until_stdin_closes || options.part.is_some();
+    let stop = Requests::install(with_stdin).map_err(Error::Signals)?;
+    let mut driver = Driver::new(plan, stop)?;
+    if options.part.is_some() {
+        member::run(&mut driver)?;
+        return Ok(true);
+    }
+    Ok(run::run(options, &mut driver)?.ok)
 }
 
 /// Writes the whole file or none: whoever waits for it must not read half a line.

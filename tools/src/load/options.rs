@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use clap::builder::RangedU64ValueParser;
 
+use super::Error;
 use super::connection::Transport;
+use super::plan::Part;
 use super::target::{IdRange, Target};
 
 /// Opening attempts under way at a time: below the listen queue of every usual server (tokio's
@@ -19,6 +21,12 @@ const OPENING_MAX: u32 = 256;
 
 /// 127.0.0.1 to 127.0.0.254: more ports than anyone has descriptors.
 const SOURCE_ADDRESSES_MAX: u64 = 254;
+
+/// A machine has no more cores than that, nor 127/8 ports for more.
+const PROCESSES_MAX: u32 = 250;
+
+/// The heading above the options about clients that do not just stay and read.
+const CLIENTS: &str = "Clients that misbehave";
 
 /// No run lasts a year, and a year added to any clock does not overflow.
 const TIME_MAX: Duration = Duration::from_hours(365 * 24);
@@ -79,12 +87,87 @@ pub(crate) struct Options {
     /// At the end, write a line "id count" for each id to this file
     #[arg(long, value_name = "FILE")]
     pub(super) per_id: Option<PathBuf>,
+    /// At the end, also write the report to this file
+    #[arg(long, value_name = "FILE")]
+    pub(super) json: Option<PathBuf>,
+    /// At the end, draw memory, open connections and latency over time into this file (SVG)
+    #[arg(long, value_name = "FILE")]
+    pub(super) plot: Option<PathBuf>,
+    /// Tell the resident memory of this process, the server's, in the report and the plot
+    #[arg(long, value_name = "PID")]
+    pub(super) watch_pid: Option<u32>,
+    /// Processes that share the connections, because one has about 20,000 open files; their ids are
+    /// disjoint, and one report tells the sum exactly
+    #[arg(long, value_name = "K", default_value = "1",
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(PROCESSES_MAX)))]
+    pub(super) processes: u32,
+    /// Be the second of four processes: `1/4`. What --processes gives its children
+    #[arg(long, value_name = "I/K", hide = true)]
+    pub(super) part: Option<Part>,
+    /// Of the connections, so many read slowly and are reported apart
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = CLIENTS)]
+    pub(super) slow: u32,
+    /// How fast each slow one reads, into the smallest socket buffer there is
+    #[arg(long, value_name = "BYTES_PER_SECOND", default_value = "1000",
+        help_heading = CLIENTS)]
+    pub(super) slow_rate: NonZeroU32,
+    /// Connections a second that leave, each in turn, and come back at once
+    #[arg(long, value_name = "PER_SECOND", help_heading = CLIENTS)]
+    pub(super) churn: Option<NonZeroU32>,
+    /// Cut each connection once in this time, one after the other
+    #[arg(long, value_name = "TIME", value_parser = time, requires = "drop_for",
+        help_heading = CLIENTS)]
+    pub(super) drop_every: Option<Duration>,
+    /// How long a connection that was cut that way stays away
+    #[arg(long, value_name = "TIME", value_parser = time, requires = "drop_every",
+        help_heading = CLIENTS)]
+    pub(super) drop_for: Option<Duration>,
+    /// Cut all at once, this long after the last was open; they return as fast as they are taken,
+    /// but not before the Retry-After of a refusal is over
+    #[arg(long, value_name = "TIME", value_parser = time, help_heading = CLIENTS)]
+    pub(super) storm_at: Option<Duration>,
 }
 
 impl Options {
     pub(super) fn ids(&self) -> IdRange {
         self.ids
             .unwrap_or_else(|| IdRange::of(self.connections.get()))
+    }
+
+    /// How many processes share the run; `None` for one, and for a part of several.
+    pub(super) fn several(&self) -> Option<NonZeroU32> {
+        NonZeroU32::new(self.processes).filter(|k| k.get() > 1 && self.part.is_none())
+    }
+
+    /// Every process has something of all that is shared.
+    pub(super) fn check_shares(&self) -> Result<(), Error> {
+        let connections = self.connections.get();
+        if self.slow > connections {
+            return Err(Error::Share {
+                option: "--slow",
+                value: self.slow,
+                of: connections,
+                what: "connections",
+                advice: "as many at most",
+            });
+        }
+        let rate = self.rate.map(|rate| ("--rate", rate.get()));
+        let churn = self.churn.map(|churn| ("--churn", churn.get()));
+        let shared = [Some(("--connections", connections)), rate, churn];
+        match shared
+            .into_iter()
+            .flatten()
+            .find(|shared| shared.1 < self.processes)
+        {
+            Some((option, value)) => Err(Error::Share {
+                option,
+                value,
+                of: self.processes,
+                what: "processes",
+                advice: "one for each at least",
+            }),
+            None => Ok(()),
+        }
     }
 
     /// The addresses to connect from, in turn; empty: the kernel's choice.

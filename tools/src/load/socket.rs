@@ -12,6 +12,9 @@ use super::Error;
 /// Descriptors that are no streams: the standard three, the poller, the stop sockets, files.
 const OTHER_FILES: u64 = 32;
 
+/// Below what Linux gives at least (2,304 bytes); it gives that.
+const SMALL_BUFFER_BYTES: usize = 1024;
+
 /// Why no connection could be begun.
 #[derive(Debug)]
 pub(super) enum Refusal {
@@ -28,12 +31,18 @@ impl Refusal {
     }
 }
 
-/// Begins to connect; the socket becomes writable when it did or failed.
+/// Begins to connect, with as little receive buffer as possible if it shall be `small`; the socket becomes writable when it did or failed.
 pub(super) fn connect(
     target: SocketAddr,
     source: Option<SocketAddr>,
+    small: bool,
 ) -> Result<mio::net::TcpStream, Refusal> {
     let socket = nonblocking(target).map_err(Refusal::Other)?;
+    if small {
+        // Before connecting: the window that is offered then stays small.
+        let sized = socket.set_recv_buffer_size(SMALL_BUFFER_BYTES);
+        sized.map_err(Refusal::Other)?;
+    }
     if let Some(source) = source {
         // Ports of an earlier run may linger in TIME_WAIT; bind would not take them.
         socket.set_reuse_address(true).map_err(Refusal::Other)?;

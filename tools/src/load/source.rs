@@ -10,6 +10,7 @@ use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 
@@ -17,6 +18,10 @@ use super::socket::{self, Refusal};
 
 /// What Linux uses unless told otherwise; taken when its setting cannot be read.
 const DEFAULT_PORTS: RangeInclusive<u16> = 32768..=60999;
+
+/// How long a source address that ran out of ports is left alone: Linux takes a port in TIME_WAIT
+/// for a new connection after one second.
+const EXHAUSTED: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Sources {
@@ -29,8 +34,9 @@ struct Source {
     address: IpAddr,
     ports: RangeInclusive<u16>,
     next: u16,
-    /// Every port was tried in vain once; none is tried again, so that failing is quick.
-    exhausted: bool,
+    /// When every port was tried in vain; for a moment none is tried again, so that failing is
+    /// quick.
+    exhausted: Option<Instant>,
 }
 
 impl Sources {
@@ -54,14 +60,14 @@ impl Sources {
         }
     }
 
-    /// Begins the next connection.
-    pub(super) fn connect(&mut self, target: SocketAddr) -> io::Result<TcpStream> {
+    /// Begins the next connection, with the smallest receive buffer if it shall be `small`.
+    pub(super) fn connect(&mut self, target: SocketAddr, small: bool) -> io::Result<TcpStream> {
         if self.sources.is_empty() {
-            return socket::connect(target, None).map_err(Refusal::into_error);
+            return socket::connect(target, None, small).map_err(Refusal::into_error);
         }
         let turn = self.turn % self.sources.len();
         self.turn = turn + 1;
-        self.sources[turn].connect(target)
+        self.sources[turn].connect(target, small)
     }
 }
 
@@ -71,14 +77,14 @@ impl Source {
             address,
             ports,
             next: start,
-            exhausted: false,
+            exhausted: None,
         }
     }
 
-    fn connect(&mut self, target: SocketAddr) -> io::Result<TcpStream> {
+    fn connect(&mut self, target: SocketAddr, small: bool) -> io::Result<TcpStream> {
         let tries = match self.exhausted {
-            true => 0,
-            false => self.ports.len(),
+            Some(at) if at.elapsed() < EXHAUSTED => 0,
+            _ => self.ports.len(),
         };
         for _ in 0..tries {
             let source = SocketAddr::new(self.address, self.take_port());
@@ -86,12 +92,12 @@ impl Source {
                 // It would connect to itself.
                 continue;
             }
-            match socket::connect(target, Some(source)) {
+            match socket::connect(target, Some(source), small) {
                 Err(Refusal::PortTaken(_)) => {}
                 other => return other.map_err(Refusal::into_error),
             }
         }
-        self.exhausted = true;
+        self.exhausted = Some(Instant::now());
         Err(io::ErrorKind::AddrInUse.into())
     }
 
@@ -150,11 +156,11 @@ mod tests {
         let port = taken.local_addr().unwrap().port();
         let mut only = Source::new(LOCAL, port..=port, port);
         for _ in 0..2 {
-            let error = only.connect(target).unwrap_err();
+            let error = only.connect(target, false).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         }
         let mut more = Source::new(LOCAL, port..=port.saturating_add(500), port);
-        let local = more.connect(target).unwrap().local_addr().unwrap();
+        let local = more.connect(target, false).unwrap().local_addr().unwrap();
         assert!(local.ip() == LOCAL && local.port() > port, "{local}");
     }
 
@@ -164,7 +170,7 @@ mod tests {
         let target = free.local_addr().unwrap();
         drop(free);
         let mut source = Source::new(LOCAL, target.port()..=target.port(), target.port());
-        assert!(source.connect(target).is_err());
+        assert!(source.connect(target, false).is_err());
     }
 
     #[test]
@@ -172,7 +178,7 @@ mod tests {
         let elsewhere = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
         let target = SocketAddr::new(LOCAL, 9);
         let mut source = Source::new(elsewhere, 40000..=50000, 40000);
-        let error = source.connect(target).unwrap_err();
+        let error = source.connect(target, false).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);
         assert_eq!(source.next, 40001, "one attempt tells");
     }

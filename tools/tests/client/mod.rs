@@ -67,6 +67,17 @@ impl Client {
         assert!(status.unwrap().success());
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The exit status of one that ends without a report.
+    pub(crate) fn status(mut self) -> i32 {
+        let ended = self.lines.recv_timeout(DEADLINE);
+        assert!(ended.is_err(), "{ended:?}");
+        self.child.wait().unwrap().code().unwrap()
+    }
+
     /// The report and the exit status.
     pub(crate) fn report(mut self) -> (Value, i32) {
         let report = self.wait_for("report");

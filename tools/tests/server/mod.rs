@@ -7,9 +7,12 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Only a failing test waits this long.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// What the server says to a request, from its path and whether it asks for an event stream. A
 /// 200 is held as a stream, nothing is held too, any other answer is followed by the end.
@@ -24,7 +27,13 @@ pub(crate) struct Stream {
 
 pub(crate) struct Server {
     address: SocketAddr,
-    streams: Arc<Mutex<Vec<Stream>>>,
+    streams: Arc<Streams>,
+}
+
+#[derive(Default)]
+struct Streams {
+    held: Mutex<Vec<Stream>>,
+    one_more: Condvar,
 }
 
 impl Server {
@@ -32,7 +41,7 @@ impl Server {
     pub(crate) fn start(answer: Answer) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let streams = Arc::new(Mutex::new(Vec::new()));
+        let streams = Arc::new(Streams::default());
         let accepted = Arc::clone(&streams);
         // Ends with the test process: nothing outlives that.
         thread::spawn(move || {
@@ -49,7 +58,19 @@ impl Server {
 
     /// The streams accepted so far: all, when the client says it is connected.
     pub(crate) fn streams(&self) -> Vec<Stream> {
-        std::mem::take(&mut *self.streams.lock().unwrap())
+        std::mem::take(&mut *self.streams.held.lock().unwrap())
+    }
+
+    /// The streams accepted so far, once there are so many.
+    pub(crate) fn streams_of(&self, count: usize) -> Vec<Stream> {
+        let until = Instant::now() + DEADLINE;
+        let mut held = self.streams.held.lock().unwrap();
+        while held.len() < count {
+            let left = until.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "{} streams of {count}", held.len());
+            (held, _) = self.streams.one_more.wait_timeout(held, left).unwrap();
+        }
+        std::mem::take(&mut *held)
     }
 }
 
@@ -91,7 +112,7 @@ impl Stream {
     }
 }
 
-fn accept(mut socket: TcpStream, answer: Answer, streams: &Mutex<Vec<Stream>>) {
+fn accept(mut socket: TcpStream, answer: Answer, streams: &Streams) {
     socket.set_nodelay(true).unwrap();
     let mut lines = BufReader::new(socket.try_clone().unwrap()).lines();
     let request = lines.next().unwrap().unwrap();
@@ -120,7 +141,8 @@ fn accept(mut socket: TcpStream, answer: Answer, streams: &Mutex<Vec<Stream>>) {
         socket: socket.try_clone().unwrap(),
     };
     if head.is_empty() || head.starts_with("HTTP/1.1 200") {
-        streams.lock().unwrap().push(stream);
+        streams.held.lock().unwrap().push(stream);
+        streams.one_more.notify_all();
     }
     if !head.is_empty() {
         socket.write_all(head.as_bytes()).unwrap();
