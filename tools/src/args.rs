@@ -4,9 +4,9 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{dataset, load};
+use crate::{dataset, limit, load};
 
-/// Outside clients of Lariat: a load generator and a dataset generator.
+/// Outside clients of Lariat: a load generator, a dataset generator, and what the machine can do.
 #[derive(Debug, Parser)]
 #[command(name = "lariat-tools", version, about)]
 pub(crate) struct Args {
@@ -22,6 +22,9 @@ pub(crate) enum Command {
     /// Hold streams against a node, count and time what arrives
     #[command(after_help = LOAD_HELP)]
     Load(Box<load::Options>),
+    /// Measure what this machine can do at most: bare write(2) to many connections
+    #[command(after_help = LIMIT_HELP)]
+    Limit(limit::Options),
 }
 
 const DATASET_HELP: &str = "\
@@ -84,6 +87,24 @@ Examples:
 out of reach for 5 s once in 10 minutes:
     lariat-tools load --url http://127.0.0.1:8000/stream/{id} --connections 5000 --slow 50 \\
         --slow-rate 200 --churn 20 --drop-every 10m --drop-for 5s --duration 1h --json day.json";
+
+const LIMIT_HELP: &str = "\
+It holds N connections of a client of its own (a process like `load`) and writes: (a) accepts and \
+answers them, (b) one write of the same message to each, round after round, (c) messages to random \
+ones as fast as they are taken, (d) the same at a share of that rate, for the latency. Nothing is \
+between the loop and the kernel, so no server on this machine is faster with one thread and one \
+write for each message. The client checks that everything arrived.
+
+What is measured goes to standard error as it comes; standard output has one JSON object. Where both \
+sides share a core they are measured together: give each its own, as below.
+
+Exit status: 0 everything arrived; 1 not; 64 usage; 74 input or output failed.
+
+Examples:
+  Ten thousand connections, five seconds of each kind:
+    lariat-tools limit
+  The writing side on CPU 0, the reading side on CPU 1, messages of 1 KiB:
+    taskset -c 0 lariat-tools limit --client-cpus 1 --connections 19000 --bytes 1024";
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,5 @@
 //! The outside clients of Lariat: `dataset` writes a friends graph, `load` holds streams against a
-//! node and tells what arrived.
+//! node and tells what arrived, `limit` measures what this machine could do at most.
 //!
 //! Nothing here knows Lariat's own crate. What these tools believe about a node they read from
 //! its sockets, so an error in Lariat's vocabulary cannot hide on both sides.
@@ -9,6 +9,7 @@
 
 mod args;
 mod dataset;
+mod limit;
 mod load;
 mod output;
 
@@ -43,6 +44,11 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => status_of_dataset(error),
         },
+        Command::Limit(options) => match limit::run(&options) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::from(EXIT_MISMATCH),
+            Err(error) => fail(&error, status_of_limit(&error)),
+        },
         Command::Load(options) => match load::run(&options, &arguments()) {
             Ok(true) => ExitCode::SUCCESS,
             Ok(false) => ExitCode::from(EXIT_MISMATCH),
@@ -66,6 +72,14 @@ fn status_of_dataset(error: dataset::Error) -> ExitCode {
             fail(&error, EXIT_IO)
         }
         error @ dataset::Error::Graph(_) => fail(&error, EXIT_USAGE),
+    }
+}
+
+fn status_of_limit(error: &limit::Error) -> u8 {
+    match error {
+        limit::Error::Load(error) => status_of_load(error),
+        limit::Error::Connections { .. } => EXIT_MISMATCH,
+        limit::Error::Accept(_) | limit::Error::Write(_) | limit::Error::Output(_) => EXIT_IO,
     }
 }
 

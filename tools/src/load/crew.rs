@@ -28,7 +28,7 @@ const END_WITHIN: Duration = Duration::from_secs(30);
 /// Requests to stop are looked for this often: the crew waits for its members' lines.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-pub(crate) struct Crew {
+pub(super) struct Crew {
     members: Vec<Member>,
     lines: Receiver<(usize, Option<String>)>,
     stop: Requests,
@@ -47,7 +47,7 @@ struct Member {
 
 impl Crew {
     /// Starts a member for each part, on these CPUs if given (as `taskset -c` writes them).
-    pub(crate) fn start(
+    pub(super) fn start(
         arguments: &[OsString],
         parts: impl Iterator<Item = Part>,
         cpus: Option<&str>,

@@ -8,7 +8,7 @@ use super::Error;
 use super::stop::Asked;
 use super::tally::Tally;
 
-pub(crate) trait Holder {
+pub(super) trait Holder {
     /// Works until `until`, or until something happened.
     fn turn(&mut self, until: Instant) -> Result<(), Error>;
 

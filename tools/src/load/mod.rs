@@ -8,13 +8,14 @@
 //! * Holding: `driver` is the poller that turns `schedule` (when to open), `source` and `socket` (from
 //!   where, and how), `leaves` (who goes when), `pace` (slow readers) and `connection` (made of `head`,
 //!   `chunked`, `sse`, `stamp`: bytes to events). `crew` is several of it, each a `member`; `holder`
-//!   is what both are.
+//!   is what both are, and `client` lends it to other tools.
 //! * Counting: `tally`, made of `class` and `storm`.
 //! * Telling: `run` turns a holder, the `goal` (when it is over) and the `teller` (`report`, `timeline`,
 //!   `plot`, `memory`); `stop` is who may end it.
 
 mod chunked;
 mod class;
+mod client;
 mod connection;
 mod crew;
 mod driver;
@@ -48,6 +49,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+pub(crate) use client::{Client, Latency};
 pub(crate) use options::Options;
 
 use crew::Crew;
@@ -146,7 +148,7 @@ pub(crate) fn run(options: &Options, arguments: &[OsString]) -> Result<bool, Err
 }
 
 /// Writes the whole file or none: whoever waits for it must not read half a line.
-fn write_file(path: &Path, text: &str) -> Result<(), Error> {
+pub(crate) fn write_file(path: &Path, text: &str) -> Result<(), Error> {
     let mut draft = path.as_os_str().to_owned();
     draft.push(".part");
     fs::write(&draft, text)
