@@ -22,7 +22,7 @@ check: ## The quick part of the tests: formatting, lints, unit tests, xref
 fuzz: ## Fuzz what reads from peers, a minute a target; `scripts/fuzz SECONDS` goes on longer
 	@scripts/fuzz
 
-bench: ## What is measured, at full size: counts must be exact, times are printed
+bench: ## What is measured, at full size: counts must be exact, times are printed beside other servers'
 	@scripts/bench
 
 bench-dist: ## What receiving from Erlang costs, beside a C node on ei and beside Erlang

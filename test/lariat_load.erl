@@ -45,8 +45,8 @@ stop(Load) ->
     _ = os:cmd("kill -TERM " ++ integer_to_list(OsPid)),
     heard(Load, <<"report">>).
 
-%% @doc A line of JSON as a map. What it is made of here (no lists, no escapes in strings) is an Erlang
-%% term but for its punctuation.
+%% @doc A line of JSON as a map. What it is made of here (no lists, no escapes in strings) is an
+%% Erlang term but for its punctuation.
 -spec read(binary()) -> said().
 read(Line) ->
     Replace = fun({Regexp, With}, Text) -> re:replace(Text, Regexp, With, [global]) end,

@@ -35,7 +35,9 @@ storm_of_several_processes(Config) ->
         integer_to_list(?CONNECTIONS)]),
     #{<<"open">> := ?CONNECTIONS} = heard(Load, <<"connected">>),
     Storm = heard(Load, <<"storm">>),
-    ?assertMatch(#{<<"cut">> := ?CONNECTIONS, <<"back">> := ?CONNECTIONS, <<"errors">> := 0}, Storm),
+    ?assertMatch(
+        #{<<"cut">> := ?CONNECTIONS, <<"back">> := ?CONNECTIONS, <<"errors">> := 0}, Storm
+    ),
     Node = maps:get(node, Edge),
     _ = [call(App, erlang, send, [{any, Node}, {Id, message(Id)}])
          || Id <- lists:seq(1, ?CONNECTIONS)],
@@ -50,7 +52,8 @@ storm_of_several_processes(Config) ->
     Opened = <<"lariat_opened_total{transport=\"chunked\"}">>,
     ?assertEqual(2 * ?CONNECTIONS, lariat_site:metric(Edge, Opened)).
 
-%% Readers of 500 bytes a second get 100 KB each: the others have all of theirs while those still read.
+%% Readers of 500 bytes a second get 100 KB each: the others have all of theirs while those still
+%% read.
 slow_readers_hold_nobody_up(Config) ->
     Edge = proplists:get_value(edge, Config),
     App = proplists:get_value(app, Config),

@@ -42,13 +42,14 @@ stop(#{epmd := #{os_pid := OsPid}}) ->
 edge(Site, Name) ->
     edge(Site, Name, #{}).
 
-%% @doc The same with more arguments, or another cookie.
--spec edge(site(), string(), #{args => [string()], cookie => string()}) -> edge().
+%% @doc The same with more arguments, another cookie, or another number of shards.
+-spec edge(site(), string(), Options) -> edge() when
+    Options :: #{args => [string()], cookie => string(), shards => pos_integer()}.
 edge(#{epmd_port := Port, cookie := Cookie} = Site, Name, Options) ->
     Node = Name ++ "@127.0.0.1",
     Args =
         ["node", "--name", Node, "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"] ++
-            ["--shards", "2", "--log-format", "json", "--stop-on-stdin-eof"] ++
+            ["--shards", integer_to_list(maps:get(shards, Options, 2)), "--log-format", "json", "--stop-on-stdin-eof"] ++
             maps:get(args, Options, []),
     Env = [
         {"ERL_EPMD_PORT", integer_to_list(Port)},

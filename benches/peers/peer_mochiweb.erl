@@ -1,0 +1,97 @@
+%%% mochiweb: a process for each stream, hibernating, and a router that knows them by id.
+%%%
+%%% Who sends waits for the router every 256 messages: without that its mailbox would have no bound.
+-module(peer_mochiweb).
+-behaviour(peer_of_bench).
+
+-export([start/2, open/1, send/3, all/3, finish/1]).
+%% On the server.
+-export([serve/1, requested/1, streaming/3]).
+
+-define(ASK_EVERY, 256).
+
+start(Site, #{connections := Connections, peers := Peers}) ->
+    Ebins = filelib:wildcard(filename:join(Peers, "debian/usr/lib/erlang/lib/mochiweb*/ebin")),
+    case Ebins of
+        [] ->
+            {absent, "there is no mochiweb: Debian's package is erlang-mochiweb"};
+        [Ebin | _] ->
+            Args = ["+S", "1:1", "+sbwt", "none", "-pa", Ebin | peers_program:paths()],
+            Server = lariat_site:plain_erlang(Site, "mochiweb", Args),
+            #{node := Node, os_pid := OsPid} = Server,
+            ok = peers_program:to_server_cpu(OsPid),
+            Http = lariat_site:call(Server, ?MODULE, serve, [Connections]),
+            Sender = lariat_site:plain_erlang(Site, "sender", peers_program:paths()),
+            Url = "http://127.0.0.1:" ++ integer_to_list(Http) ++ "/stream/{id}",
+            {ok, #{url => Url, all_url => Url, args => [], os_pids => [OsPid], sender => Sender,
+                target => {router, Node}, knows => fun(_) -> true end}}
+    end.
+
+open(Target) -> {Target, 0}.
+
+send({Target, Sent}, Ids, Message) ->
+    Target ! {Ids, Message},
+    case (Sent + 1) rem ?ASK_EVERY of
+        0 -> ask(Target);
+        _ -> ok
+    end,
+    {Target, Sent + 1}.
+
+all(Handle, Connections, Message) ->
+    send(Handle, lists:seq(1, Connections), Message).
+
+finish({Target, _}) -> ask(Target).
+
+ask(Target) ->
+    Target ! {ask, self()},
+    receive routed -> ok end.
+
+%% @doc Listens; answers the port.
+serve(Connections) ->
+    Started = self(),
+    spawn(fun() ->
+        true = register(router, self()),
+        streams = ets:new(streams, [named_table, public]),
+        {ok, _} = application:ensure_all_started(crypto),
+        {ok, Http} = mochiweb_http:start([
+            {name, held}, {ip, "127.0.0.1"}, {port, 0}, {backlog, 1024}, {nodelay, true},
+            {max, Connections * 2}, {loop, fun ?MODULE:requested/1}
+        ]),
+        Started ! {listens, mochiweb_socket_server:get(Http, port)},
+        route()
+    end),
+    receive {listens, Port} -> Port end.
+
+route() ->
+    receive
+        {ask, Pid} -> Pid ! routed;
+        {Ids, Message} when is_list(Ids) -> _ = [route(Id, Message) || Id <- Ids];
+        {Id, Message} -> route(Id, Message)
+    end,
+    route().
+
+route(Id, Message) ->
+    case ets:lookup(streams, Id) of
+        [{_, Pid}] -> Pid ! {message, Message};
+        [] -> gone
+    end.
+
+requested(Request) ->
+    "/stream/" ++ Id = mochiweb_request:get(path, Request),
+    ets:insert(streams, {list_to_integer(Id), self()}),
+    Response = mochiweb_request:respond({200, [], chunked}, Request),
+    Socket = mochiweb_request:get(socket, Request),
+    ok = mochiweb_socket:setopts(Socket, [{active, once}]),
+    proc_lib:hibernate(?MODULE, streaming, [list_to_integer(Id), Socket, Response]).
+
+streaming(Id, Socket, Response) ->
+    receive
+        {message, Message} ->
+            mochiweb_response:write_chunk(Message, Response),
+            proc_lib:hibernate(?MODULE, streaming, [Id, Socket, Response]);
+        {tcp_closed, _} ->
+            ets:delete_object(streams, {Id, self()}),
+            exit(normal);
+        _ ->
+            exit(normal)
+    end.

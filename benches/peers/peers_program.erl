@@ -1,0 +1,92 @@
+%%% The servers' processes: on the CPU for servers, watched from /proc, ended with the bench.
+%%%
+%%% It knows none of them. CPU 0 is for servers, CPU 1 for the load generator and who sends.
+-module(peers_program).
+
+-export([start/4, to_server_cpu/1, client_command/0, paths/0, children/1]).
+-export([resident_bytes/1, cpu_us/1]).
+
+-define(DEADLINE_MS, 30000).
+
+%% @doc Runs a program on the server CPU until the caller ends. Answers its id, and the first group
+%% of a line that matches.
+-spec start(file:filename(), [string()], [{string(), string()}], string() | none) ->
+    {pos_integer(), binary() | none}.
+start(Program, Args, Env, Ready) ->
+    Owner = self(),
+    spawn(fun() ->
+        Monitor = monitor(process, Owner),
+        Taskset = os:find_executable("taskset"),
+        Port = open_port({spawn_executable, Taskset}, [{args, ["-c", "0", Program | Args]},
+            {env, Env}, {line, 4096}, binary, exit_status, stderr_to_stdout]),
+        {os_pid, OsPid} = erlang:port_info(Port, os_pid),
+        Owner ! {started, self(), OsPid, said(Port, Ready)},
+        run(Port, Monitor, OsPid)
+    end),
+    receive
+        {started, _, OsPid, Said} -> {OsPid, Said}
+    after ?DEADLINE_MS -> error({not_started, Program})
+    end.
+
+said(_, none) ->
+    none;
+said(Port, Ready) ->
+    receive
+        {Port, {data, {eol, Line}}} ->
+            case re:run(Line, Ready, [{capture, all_but_first, binary}]) of
+                {match, [Group]} -> Group;
+                nomatch -> said(Port, Ready)
+            end;
+        {Port, {exit_status, Status}} ->
+            exit({ended_with, Status})
+    end.
+
+run(Port, Monitor, OsPid) ->
+    receive
+        {Port, {exit_status, _}} -> ok;
+        {Port, _} -> run(Port, Monitor, OsPid);
+        {'DOWN', Monitor, process, _, _} ->
+            os:cmd("kill -TERM " ++ integer_to_list(OsPid))
+    end.
+
+%% @doc All threads of a process that runs already.
+-spec to_server_cpu(pos_integer()) -> ok.
+to_server_cpu(OsPid) ->
+    _ = os:cmd("taskset -a -c -p 0 " ++ integer_to_list(OsPid)),
+    ok.
+
+%% @doc What stands before the load generator's name.
+-spec client_command() -> [string()].
+client_command() ->
+    [os:find_executable("taskset"), "-c", "1"].
+
+%% @doc Arguments for an Erlang node that runs a peer's code.
+-spec paths() -> [string()].
+paths() ->
+    ["-pa", filename:dirname(code:which(?MODULE))].
+
+-spec children(pos_integer()) -> [pos_integer()].
+children(OsPid) ->
+    Text = os:cmd("ps -o pid= --ppid " ++ integer_to_list(OsPid)),
+    [list_to_integer(Child) || Child <- string:lexemes(Text, " \n")].
+
+%% @doc What the processes keep resident, all together.
+-spec resident_bytes([pos_integer()]) -> non_neg_integer().
+resident_bytes(OsPids) ->
+    lists:sum([resident(OsPid) || OsPid <- OsPids]).
+
+resident(OsPid) ->
+    {ok, Status} = file:read_file(lists:concat(["/proc/", OsPid, "/status"])),
+    {match, [Kb]} = re:run(Status, "VmRSS:\\s+([0-9]+) kB", [{capture, all_but_first, binary}]),
+    binary_to_integer(Kb) * 1024.
+
+%% @doc The CPU time they have used, in steps of 10 ms.
+-spec cpu_us([pos_integer()]) -> non_neg_integer().
+cpu_us(OsPids) ->
+    lists:sum([cpu(OsPid) || OsPid <- OsPids]).
+
+cpu(OsPid) ->
+    {ok, Stat} = file:read_file(lists:concat(["/proc/", OsPid, "/stat"])),
+    [_, After] = binary:split(Stat, <<") ">>),
+    Fields = binary:split(After, <<" ">>, [global]),
+    (binary_to_integer(lists:nth(12, Fields)) + binary_to_integer(lists:nth(13, Fields))) * 10000.

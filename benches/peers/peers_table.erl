@@ -1,0 +1,215 @@
+%%% The table: what servers of held streams cost beside each other, and beside a bare loop of
+%%% writes.
+%%%
+%%% In each round every server is started, measured and ended, one after the other, so that what
+%%% else the machine does meets all of them. Each measurement is a run of the load generator that expects
+%%% an exact number of messages: a server that loses one fails the bench.
+%%%
+%%% | measured | how |
+%%% |---|---|
+%%% | bytes a connection | resident memory with all connected, less that before, by N |
+%%% | connects a second | N connections, 256 being opened at a time |
+%%% | fan-out | a few messages to everybody; deliveries a second from the first to the last |
+%%% | unicast | messages of 64 bytes to random ids as fast as they are taken; likewise |
+%%% | latency | the same at 70 % of that rate, from the sender's stamp to the client's read |
+%%%
+%%% "CPU busy" is what the server had of its CPU while it was flooded. Much less than 1 means that it
+%%% waited: for who sends, or for others on this machine. Then its CPU time for each message says more
+%%% than its rate, and "by CPU" (the bare loop's CPU time by its own) more than "rate of bare".
+-module(peers_table).
+
+-export([main/1]).
+
+-include_lib("stdlib/include/assert.hrl").
+
+-define(PEERS, [
+    {<<"bare loop">>, limit},
+    {<<"lariat">>, peer_lariat},
+    {<<"C node (libevent, ei)">>, peer_event_node},
+    {<<"nchan (nginx)">>, peer_nchan},
+    {<<"mochiweb">>, peer_mochiweb}
+]).
+
+-define(COLUMNS, [
+    {bytes_per_connection, "B/conn"},
+    {connects_per_second, "conn/s"},
+    {cpu_us_per_connection, "CPU us/conn"},
+    {fan_out_per_second, "fan-out/s"},
+    {unicast_per_second, "unicast/s"},
+    {server_busy, "CPU busy"},
+    {cpu_us_per_message, "CPU us/msg"},
+    {rate_of_bare_loop, "rate of bare"},
+    {cpu_of_bare_loop, "by CPU"},
+    {latency_us_p50, "p50 us"},
+    {latency_us_p99, "p99 us"},
+    {latency_us_p999, "p99.9 us"},
+    {latency_us_max, "max us"}
+]).
+
+-define(FAN_OUT_ROUNDS, 10).
+-define(LOAD_PERCENT, 70).
+-define(PACED_SECONDS, 4).
+
+%% @doc Arguments: connections, messages of unicast, rounds, directory of the peers, directory of
+%% what comes out.
+-spec main([string()]) -> no_return().
+main([Connections, Messages, Rounds, Peers, Out]) ->
+    Size = #{connections => list_to_integer(Connections), messages => list_to_integer(Messages),
+        peers => Peers, out => Out},
+    Runs = lists:append([round(Round, Size) || Round <- lists:seq(1, list_to_integer(Rounds))]),
+    Text = table(Runs),
+    File = filename:join(Out, "peers"),
+    ok = file:write_file(File ++ ".json", json(Size, Runs)),
+    ok = file:write_file(File ++ ".txt", Text),
+    io:format("~n~ts~nalso in ~ts.txt; each run in ~ts.json~n", [Text, File, File]),
+    halt(0).
+
+round(Round, Size) ->
+    Runs = [{Round, Name, measured(Round, Name, Peer, Size)} || {Name, Peer} <- ?PEERS],
+    [{_, _, {ok, Bare}} | _] = Runs,
+    [{R, Name, with_ratios(Result, Bare)} || {R, Name, Result} <- Runs].
+
+with_ratios({ok, Numbers}, Bare) ->
+    #{unicast_per_second := Rate, cpu_us_per_message := Cpu} = Numbers,
+    #{unicast_per_second := BareRate, cpu_us_per_message := BareCpu} = Bare,
+    {ok, Numbers#{rate_of_bare_loop => Rate / BareRate, cpu_of_bare_loop => BareCpu / Cpu}};
+with_ratios(Absent, _) ->
+    Absent.
+
+%% Each in a process of its own: with it ends what it started.
+measured(Round, Name, Peer, Size) ->
+    io:format("==> round ~b, ~ts~n", [Round, Name]),
+    {Pid, Monitor} = spawn_monitor(fun() -> exit({measured, measure(Peer, Size)}) end),
+    receive
+        {'DOWN', Monitor, process, Pid, {measured, Result}} -> Result;
+        {'DOWN', Monitor, process, Pid, Reason} -> error({Name, Reason})
+    end.
+
+measure(limit, #{connections := Connections, out := Out}) ->
+    File = filename:join(Out, "limit.json"),
+    Args = ["-c", "0", lariat_site:tools(), "limit", "--connections", integer_to_list(Connections),
+        "--seconds", "3", "--client-cpus", "1", "--load-percent", integer_to_list(?LOAD_PERCENT),
+        "--json", File],
+    Port = open_port({spawn_executable, os:find_executable("taskset")},
+        [{args, Args}, exit_status, binary]),
+    receive {Port, {exit_status, Status}} -> ?assertEqual(0, Status) end,
+    {ok, Line} = file:read_file(File),
+    #{<<"accept">> := Accept, <<"fan_out">> := FanOut, <<"unicast">> := Unicast,
+        <<"paced">> := Paced} = lariat_load:read(Line),
+    Each = fun(#{<<"cpu_us_each">> := Us}) -> Us end,
+    Rate = fun(#{<<"per_second">> := PerSecond}) -> PerSecond end,
+    {ok, maps:merge(latencies(Paced), #{
+        connects_per_second => Rate(Accept), cpu_us_per_connection => Each(Accept),
+        fan_out_per_second => Rate(FanOut), unicast_per_second => Rate(Unicast),
+        cpu_us_per_message => Each(Unicast),
+        server_busy => Each(Unicast) * Rate(Unicast) / 1.0e6
+    })};
+measure(Peer, #{connections := Connections, messages := Messages, peers := Peers} = Size) ->
+    Site = lariat_site:start(filename:dirname(Peers)),
+    Result =
+        case Peer:start(Site, Size) of
+            {ok, Started} ->
+                Rest = Started#{peer => Peer, connections => Connections},
+                {ok, numbers(Rest, Messages)};
+            {absent, Why} ->
+                {absent, list_to_binary(Why)}
+        end,
+    lariat_site:stop(Site),
+    Result.
+
+numbers(#{url := Url, all_url := AllUrl, os_pids := OsPids, connections := N} = Peer, Messages) ->
+    %% Connections and fan-out.
+    Before = peers_program:resident_bytes(OsPids),
+    CpuBefore = peers_program:cpu_us(OsPids),
+    All = load(Peer, AllUrl, N * ?FAN_OUT_ROUNDS),
+    #{<<"open">> := N, <<"seconds">> := Seconds} = lariat_load:heard(All, <<"connected">>),
+    known(Peer, N),
+    Bytes = peers_program:resident_bytes(OsPids) - Before,
+    CpuConnected = peers_program:cpu_us(OsPids),
+    ok = sent(Peer, all, [N, ?FAN_OUT_ROUNDS]),
+    #{<<"messages_per_second">> := FanOut} = reported(All),
+    known(Peer, 0),
+    %% Unicast, as fast as it goes.
+    Flood = load(Peer, Url, Messages),
+    lariat_load:heard(Flood, <<"connected">>),
+    known(Peer, N),
+    CpuFlood = peers_program:cpu_us(OsPids),
+    ok = sent(Peer, flood, [N, Messages]),
+    lariat_load:heard(Flood, <<"expected">>),
+    CpuFlooded = peers_program:cpu_us(OsPids),
+    #{<<"messages_per_second">> := Unicast, <<"receiving_seconds">> := Receiving} = reported(Flood),
+    known(Peer, 0),
+    %% And at its share.
+    Rate = trunc(Unicast * ?LOAD_PERCENT / 100),
+    Paced = load(Peer, Url, Rate * ?PACED_SECONDS),
+    lariat_load:heard(Paced, <<"connected">>),
+    known(Peer, N),
+    ok = sent(Peer, paced, [N, Rate * ?PACED_SECONDS, Rate]),
+    maps:merge(latencies(reported(Paced)), #{
+        bytes_per_connection => Bytes / N,
+        connects_per_second => N / Seconds,
+        cpu_us_per_connection => (CpuConnected - CpuBefore) / N,
+        fan_out_per_second => FanOut,
+        unicast_per_second => Unicast,
+        cpu_us_per_message => (CpuFlooded - CpuFlood) / Messages,
+        server_busy => (CpuFlooded - CpuFlood) / 1.0e6 / Receiving
+    }).
+
+load(#{args := Args, connections := N}, Url, Expect) ->
+    lariat_load:start(peers_program:client_command(), Url, ["--connections", integer_to_list(N),
+        "--source-addresses", "8", "--expect", integer_to_list(Expect), "--timeout", "60s" | Args]).
+
+reported(Load) ->
+    #{<<"ok">> := Ok} = Report = lariat_load:heard(Load, <<"report">>),
+    Ok orelse error({messages_lost, Report}),
+    Report.
+
+known(#{knows := Knows}, Count) ->
+    true = lariat_site:await(fun() -> Knows(Count) end, {known, Count}).
+
+sent(#{peer := Peer, sender := #{peer := Node}, target := Target}, Function, Args) ->
+    peer:call(Node, peer_of_bench, Function, [Peer, Target | Args], 120000).
+
+latencies(Said) ->
+    maps:from_list([
+        {Key, maps:get(atom_to_binary(Key), Said)}
+     || Key <- [latency_us_p50, latency_us_p99, latency_us_p999, latency_us_max]
+    ]).
+
+%% Median (least to most) of the rounds, a line for each peer.
+table(Runs) ->
+    Header = ["server" | [Title || {_, Title} <- ?COLUMNS]],
+    Rows = [[Name | cells([Result || {_, N, Result} <- Runs, N =:= Name])] || {Name, _} <- ?PEERS],
+    Lines = [Header, ["---" || _ <- Header] | Rows],
+    [["| ", lists:join(" | ", Line), " |\n"] || Line <- Lines].
+
+cells([{absent, Why} | _]) ->
+    [["absent: ", Why] | ["" || _ <- tl(?COLUMNS)]];
+cells(Results) ->
+    Numbers = [Numbers || {ok, Numbers} <- Results],
+    [cell(lists:sort([maps:get(Key, Of) || Of <- Numbers, is_map_key(Key, Of)]))
+     || {Key, _} <- ?COLUMNS].
+
+cell([]) -> "-";
+cell(Sorted) ->
+    Median = lists:nth((length(Sorted) + 1) div 2, Sorted),
+    [short(Median), " (", short(hd(Sorted)), "-", short(lists:last(Sorted)), ")"].
+
+short(Number) when Number >= 100000 -> [integer_to_list(round(Number / 1000)), "k"];
+short(Number) when Number >= 100 -> integer_to_list(round(Number));
+short(Number) -> io_lib:format("~.2f", [float(Number)]).
+
+json(#{connections := Connections, messages := Messages}, Runs) ->
+    Objects = [json_run(Run) || Run <- Runs],
+    io_lib:format("{\"connections\":~b,\"messages\":~b,\"message_bytes\":64,\"runs\":[~n~ts~n]}~n",
+        [Connections, Messages, lists:join(",\n", Objects)]).
+
+json_run({Round, Name, {absent, Why}}) ->
+    io_lib:format("{\"round\":~b,\"server\":\"~ts\",\"absent\":\"~ts\"}", [Round, Name, Why]);
+json_run({Round, Name, {ok, Numbers}}) ->
+    Fields = [io_lib:format(",\"~ts\":~ts", [Key, json_number(Value)])
+              || {Key, Value} <- lists:sort(maps:to_list(Numbers))],
+    io_lib:format("{\"round\":~b,\"server\":\"~ts\"~ts}", [Round, Name, Fields]).
+
+json_number(Number) when is_integer(Number) -> integer_to_list(Number);
+json_number(Number) -> io_lib:format("~.3f", [Number]).
