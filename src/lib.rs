@@ -16,6 +16,7 @@
 //! * [`admin`] → `metrics`; [`bridge`] → `edge`, `wire`, `metrics`; [`dist`] → `wire`, `metrics`
 //! * [`edge`] → `hub`, `wire`, `metrics`
 //! * [`hub`] → `wire`
+//! * `memory` → `metrics`
 //! * [`wire`], [`metrics`] → nothing
 //!
 //! `dist`, `edge` and `admin` never see each other. What only the hidden node needs is behind the
@@ -34,6 +35,9 @@ pub mod bridge;
 pub mod admin;
 #[cfg(feature = "node")]
 pub mod dist;
+
+#[cfg(feature = "node")]
+mod memory;
 
 #[cfg(feature = "node")]
 pub mod config;

@@ -322,6 +322,8 @@ metrics! {
         "Connections with an outbox.";
     shard_queue_bytes: Gauge = "lariat_shard_queue_bytes",
         "Bytes of commands waiting for a shard.";
+    memory_trims: Counter = "lariat_memory_trims_total",
+        "Times memory was given back to the system because half of the connections had left.";
     events: Counter = "lariat_events_total",
         "Events told to owners, counted per owner.";
     events_lost: Counter = "lariat_events_lost_total",

@@ -12,6 +12,7 @@ use crate::admin::Readiness;
 use crate::bridge::{self, Bridge, Busy, Uplink};
 use crate::dist::{self, ReplyTo};
 use crate::edge::{self, Edge};
+use crate::memory;
 use crate::metrics::Metrics;
 use crate::wire::{Command, Conn, Event, Gone, InfoValue, Owner, Watcher};
 
@@ -90,6 +91,7 @@ pub async fn start(mut config: Config) -> Result<Node, Error> {
     tracing::info!(listener = "dist", address = %dist.listen_address(), name, "listening");
     assert!(links.0.set(dist).is_ok(), "the links are set once");
     readiness.set(true);
+    tokio::spawn(memory::watch(Arc::clone(&metrics)));
     let drain_timeout = config.drain_timeout;
     Ok(Node {
         edge,

@@ -73,8 +73,11 @@ nothing(#{socket := Socket}) ->
 close(#{socket := Socket}) ->
     gen_tcp:close(Socket).
 
+%% Bound to one address: Erlang binds before it connects, and to any address there is no port left when
+%% a load generator has its connections from many.
 connect(Port) ->
-    gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}, {packet, raw}], ?DEADLINE_MS).
+    Options = [binary, {active, false}, {packet, raw}, {ip, {127, 0, 0, 1}}],
+    gen_tcp:connect({127, 0, 0, 1}, Port, Options, ?DEADLINE_MS).
 
 all(Socket, Read) ->
     case gen_tcp:recv(Socket, 0, ?DEADLINE_MS) of

@@ -13,7 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "node",
         &[
-            "admin", "bridge", "config", "dist", "edge", "hub", "wire", "metrics",
+            "admin", "bridge", "config", "dist", "edge", "hub", "memory", "wire", "metrics",
         ],
     ),
     (
@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["admin", "bridge", "dist", "edge", "node", "wire"],
     ),
     ("admin", &["metrics"]),
+    ("memory", &["metrics"]),
     ("bridge", &["edge", "wire", "metrics"]),
     ("dist", &["wire", "metrics"]),
     ("edge", &["hub", "wire", "metrics"]),

@@ -194,6 +194,7 @@ impl Owners {
                 self.metrics.events.add(count as u64);
             }
             if attached.waiting.is_empty() {
+                attached.waiting.shrink_to(self.batch_max);
                 is_waiting |= attached.ack(owner, uplink) == Err(Busy);
                 for (shard, from) in attached.more.drain(..) {
                     edge.snapshot_more(shard, attached.epoch, from);

@@ -39,6 +39,9 @@ pub enum News {
     },
 }
 
+/// Room for so many news is kept while there are none: what one turn of a shard brings at most.
+const NEWS_KEPT: usize = 1024;
+
 /// The feed of one edge.
 #[derive(Debug)]
 pub struct Newsfeed {
@@ -90,6 +93,7 @@ impl Newsfeed {
             state.news.append(news);
         }
         drop(state);
+        news.shrink_to(NEWS_KEPT);
         if was_empty {
             self.arrived.notify_one();
         }
@@ -116,6 +120,7 @@ impl Newsfeed {
         window: Duration,
         enough: usize,
     ) -> Taken {
+        news.shrink_to(NEWS_KEPT);
         let idle = |state: &State| state.news.is_empty() && !state.lost && !state.nudged;
         let empty = |state: &mut State| idle(state) && !state.closed;
         let few = |state: &mut State| state.news.len() < enough && !state.closed;

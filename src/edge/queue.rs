@@ -98,6 +98,9 @@ pub enum ShardAnswer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueFull;
 
+/// Room for so many commands is kept while there are none: some reads of a busy link.
+const COMMANDS_KEPT: usize = 4096;
+
 /// Commands waiting for one shard.
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
@@ -229,6 +232,7 @@ impl Queue {
     /// Swaps what waits with the empty `commands`.
     pub(super) fn take(&self, commands: &mut Vec<ShardCommand>, metrics: &Metrics) {
         debug_assert!(commands.is_empty(), "the batch before has been carried out");
+        commands.shrink_to(COMMANDS_KEPT);
         let mut waiting = self.lock();
         std::mem::swap(&mut waiting.commands, commands);
         metrics.shard_queue_bytes.sub(waiting.bytes as u64);
