@@ -94,10 +94,8 @@ resident_bytes(Edge) ->
     memory(<<"VmRSS">>, Edge).
 
 %% The resident pages of files are the program itself, more of it the more of it has run.
-memory(Kind, #{os_pid := OsPid}) ->
-    {ok, Status} = file:read_file("/proc/" ++ integer_to_list(OsPid) ++ "/status"),
-    {match, [Kb]} = re:run(Status, [Kind, ":\\s+([0-9]+)"], [{capture, [1], binary}]),
-    1024 * binary_to_integer(Kb).
+memory(Kind, Edge) ->
+    1024 * lariat_site:memory_kb(Kind, Edge).
 
 line(#{kind := Kind, held := Held, per_stream := PerStream} = Result) ->
     Numbers = [

@@ -8,7 +8,7 @@
 -export([start/1, stop/1]).
 -export([edge/2, edge/3, erlang/2, erlang/3, plain_erlang/2, plain_erlang/3]).
 -export([kill/1, terminate/1, ended/1, await_log/2, log/1]).
--export([call/4, await/2, root/0, program/0, tools/0, metric/2, free_port/0]).
+-export([call/4, await/2, root/0, program/0, tools/0, metric/2, memory_kb/2, free_port/0]).
 
 -export_type([site/0, edge/0, erlang/0]).
 
@@ -214,6 +214,13 @@ await(Fun, What, Until) ->
         Result ->
             Result
     end.
+
+%% @doc Kilobytes of memory of an edge's program, of a kind that `/proc/PID/status' knows.
+-spec memory_kb(binary(), edge()) -> non_neg_integer().
+memory_kb(Kind, #{os_pid := OsPid}) ->
+    {ok, Status} = file:read_file("/proc/" ++ integer_to_list(OsPid) ++ "/status"),
+    {match, [Kb]} = re:run(Status, [Kind, ":\\s+([0-9]+)"], [{capture, [1], binary}]),
+    binary_to_integer(Kb).
 
 %% @doc The value of a metric, `<<"lariat_...">>' with its labels as the text has them.
 -spec metric(edge(), binary()) -> number().
