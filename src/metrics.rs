@@ -302,6 +302,10 @@ metrics! {
         "Sockets accepted by the HTTP listeners.";
     accept_pauses: Counter = "lariat_accept_pauses_total",
         "Times the listeners paused: out of open files, or too many request heads being read.";
+    accept_throttled: Counter = "lariat_accept_throttled_total",
+        "Times the listeners waited because of accept_rate_max.";
+    address_limit: Counter = "lariat_address_limit_total",
+        "Connections refused because their address had as many as it may; also counted in lariat_refused_total.";
     requests: Counter = "lariat_requests_total",
         "Ordinary requests answered (not streams, not refusals).";
     refused: By<Refused, Counter> = "lariat_refused_total",

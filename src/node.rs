@@ -106,7 +106,7 @@ pub async fn start(mut config: Config) -> Result<Node, Error> {
 
 impl Node {
     /// Where HTTP is spoken.
-    pub fn http_addresses(&self) -> &[SocketAddr] {
+    pub fn http_addresses(&self) -> &[edge::Address] {
         self.edge.addresses()
     }
 

@@ -123,7 +123,7 @@ impl Edge {
             .build()
             .expect("a runtime starts");
         let config = edge::Config {
-            listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 0)).into()],
             shards,
             // What is measured is the way to the queue: it must not be full.
             queue_bytes_max: 2 * 1024 * 1024 * 1024,

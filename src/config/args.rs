@@ -62,7 +62,7 @@ pub(super) struct NodeArgs {
     pub(super) connect: Vec<String>,
     /// Where HTTP is spoken; port 0 picks one and says which; repeatable [default: 127.0.0.1:8000]
     #[arg(long, value_name = "ADDRESS:PORT")]
-    pub(super) http: Vec<SocketAddr>,
+    pub(super) http: Vec<String>,
     /// Where /healthz and /metrics are [default: 127.0.0.1:8001]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(super) admin: Option<SocketAddr>,

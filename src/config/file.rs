@@ -36,10 +36,12 @@ pub(super) struct File {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Http {
-    pub(super) listen: Option<Vec<SocketAddr>>,
+    pub(super) listen: Option<Vec<String>>,
     pub(super) demo: Option<bool>,
     pub(super) connections_max: Option<usize>,
     pub(super) connections_per_id_max: Option<usize>,
+    pub(super) connections_per_address_max: Option<usize>,
+    pub(super) accept_rate_max: Option<u32>,
     pub(super) heads_max: Option<usize>,
     pub(super) head_bytes_max: Option<Size>,
     pub(super) head_timeout: Option<Span>,

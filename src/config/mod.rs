@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 
 use crate::dist::{Cookie, NodeName, Peer, Tls};
+use crate::edge::Address;
 use crate::{admin, bridge, dist, edge, node};
 use args::{CommandLine, NodeArgs, Verb};
 use file::File;
@@ -193,11 +194,14 @@ fn compose(args: NodeArgs, file: File) -> Result<Settings, Error> {
 fn edge_config(args: &NodeArgs, file: &File) -> Result<edge::Config, Error> {
     let mut edge = edge::Config::default();
     let http = &file.http;
-    if let Some(listen) = &http.listen {
-        edge.listen.clone_from(listen);
-    }
-    if !args.http.is_empty() {
-        edge.listen.clone_from(&args.http);
+    let plain = match (&args.http, &http.listen) {
+        (flags, _) if !flags.is_empty() => Some(("--http", flags)),
+        (_, Some(listed)) => Some(("http.listen", listed)),
+        _ => None,
+    };
+    if let Some((key, texts)) = plain {
+        let listen = |text: &String| parse::<Address>(key, text).map(Into::into);
+        edge.listen = texts.iter().map(listen).collect::<Result<_, _>>()?;
     }
     edge.shards = args.shards.or(file.shards).unwrap_or(edge.shards);
     if !(1..=crate::wire::SHARDS_MAX).contains(&edge.shards) {
@@ -221,6 +225,10 @@ fn edge_config(args: &NodeArgs, file: &File) -> Result<edge::Config, Error> {
         http.connections_per_id_max
             .unwrap_or(edge.connections_per_id_max),
     )?;
+    edge.connections_per_address_max = http
+        .connections_per_address_max
+        .unwrap_or(edge.connections_per_address_max);
+    edge.accept_rate_max = http.accept_rate_max.unwrap_or(edge.accept_rate_max);
     edge.heads_max = positive("http.heads_max", http.heads_max.unwrap_or(edge.heads_max))?;
     edge.head_bytes_max = http
         .head_bytes_max

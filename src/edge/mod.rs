@@ -6,21 +6,27 @@
 //! Threads: the listeners and heads run on the tokio runtime that [`start`] is called in; each
 //! shard is one thread of its own, named `shard-N`. An id lives on exactly one shard.
 
+mod addresses;
 mod batch;
 mod credit;
 mod demo;
+mod door;
+mod farewell;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod greeting;
 mod head;
+mod listen;
 mod listener;
 mod newsfeed;
+mod pace;
 mod permit;
 mod queue;
 #[cfg(test)]
 mod recovery_test;
 mod refusal;
 mod route;
+mod serve;
 mod shard;
 mod sockets;
 mod sweep;
@@ -36,6 +42,7 @@ use tokio::sync::{oneshot, watch};
 
 pub use batch::Batch;
 pub use credit::{Credit, Ledger};
+pub use listen::{Address, Listen, NoAddress};
 pub use newsfeed::{News, Newsfeed, Taken};
 pub use queue::{Answer, QueueFull, ShardAnswer};
 pub use watchers::Watch;
@@ -45,7 +52,9 @@ pub use crate::hub::WhenFull;
 use crate::hub::{Hub, Limits};
 use crate::metrics::Metrics;
 use crate::wire::{Conn, Gone, Id, Ids, Message, Reason, SHARDS_MAX, Signal, Transport, Watcher};
-use permit::Permits;
+use addresses::Addresses;
+use door::Door;
+use permit::{Kept, Permits};
 use queue::{Queue, ShardCommand};
 use shard::{Shard, WAKE};
 use sweep::Sweep;
@@ -65,13 +74,21 @@ const CREDIT_SHARES: usize = 8;
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where HTTP is spoken. Default: 127.0.0.1:8000.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<Listen>,
     /// Shards, each a thread. Default: one for each core, at most [`SHARDS_MAX`].
     pub shards: usize,
     /// Connections held at the same time. Default: 1,000,000.
     pub connections_max: usize,
     /// Connections that share one id. Default: 64, enough for the tabs and devices of a person.
     pub connections_per_id_max: usize,
+    /// Connections and heads of one client address, an IPv6 one without its last 64 bits; 0 counts
+    /// none. Default: 0, because behind a proxy or a provider's address translation thousands of
+    /// clients share one, and only the operator knows.
+    pub connections_per_address_max: usize,
+    /// Connections that each listener accepts in a second, after as many at once; the others wait in
+    /// the backlog. 0 is as fast as it goes. Default: 0: the limits on connections and heads hold
+    /// in any storm, and a slower one only lasts longer.
+    pub accept_rate_max: u32,
     /// Request heads being read at the same time, per listener. Default: 4,096, a second's worth
     /// of a reconnect storm.
     pub heads_max: usize,
@@ -109,10 +126,12 @@ impl Default for Config {
     fn default() -> Config {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Config {
-            listen: vec![SocketAddr::from(([127, 0, 0, 1], 8000))],
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 8000)).into()],
             shards: cores.min(SHARDS_MAX),
             connections_max: 1_000_000,
             connections_per_id_max: 64,
+            connections_per_address_max: 0,
+            accept_rate_max: 0,
             heads_max: 4096,
             head_bytes_max: 8 * 1024,
             head_timeout: Duration::from_secs(10),
@@ -137,7 +156,7 @@ pub enum Error {
     #[error("cannot listen for HTTP on {address}: {source}; choose another with --http")]
     Bind {
         /// Which address.
-        address: SocketAddr,
+        address: Address,
         /// What the system says.
         source: std::io::Error,
     },
@@ -161,7 +180,7 @@ struct Inner {
     permits: Permits,
     newsfeed: Arc<Newsfeed>,
     metrics: Arc<Metrics>,
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<Address>,
     stop_accepting: watch::Sender<bool>,
 }
 
@@ -170,15 +189,15 @@ pub fn start(config: Config, metrics: Arc<Metrics>) -> Result<Edge, Error> {
     if !(1..=SHARDS_MAX).contains(&config.shards) {
         return Err(Error::Shards(config.shards));
     }
-    let listeners = config
-        .listen
-        .iter()
-        .map(|&address| listener::bind(address, config.client_timeout));
-    let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
-    let addresses = listeners.iter().map(tokio::net::TcpListener::local_addr);
-    let addresses = addresses.collect::<Result<Vec<_>, _>>()?;
+    let open = |listen| Door::open(listen, config.client_timeout);
+    let doors = config.listen.iter().map(open);
+    let doors = doors.collect::<Result<Vec<_>, _>>()?;
+    let addresses = doors.iter().map(|door| door.address().clone()).collect();
     let hasher = Hasher::default();
-    let permits = Permits::new(config.connections_max);
+    let permits = Permits::new(
+        config.connections_max,
+        Addresses::new(config.connections_per_address_max),
+    );
     let newsfeed = Arc::new(Newsfeed::new(config.news_max));
     let limits = Limits {
         connections_per_id_max: config.connections_per_id_max,
@@ -198,7 +217,7 @@ pub fn start(config: Config, metrics: Arc<Metrics>) -> Result<Edge, Error> {
             poll,
             queue,
             hub: Hub::new(number, limits, hasher.clone()),
-            permits: permits.clone(),
+            permits: Kept::new(permits.clone()),
             newsfeed: Arc::clone(&newsfeed),
             metrics: Arc::clone(&metrics),
             sweep: Sweep::new(config.heartbeat, fastrand::f64()),
@@ -219,15 +238,15 @@ pub fn start(config: Config, metrics: Arc<Metrics>) -> Result<Edge, Error> {
         addresses,
         stop_accepting,
     }));
-    for listener in listeners {
-        tokio::spawn(listener::run(edge.clone(), listener, stop.clone()));
+    for door in doors {
+        tokio::spawn(listener::run(edge.clone(), door, stop.clone()));
     }
     Ok(edge)
 }
 
 impl Edge {
     /// The addresses that HTTP is spoken on, with the ports that were chosen.
-    pub fn addresses(&self) -> &[SocketAddr] {
+    pub fn addresses(&self) -> &[Address] {
         &self.0.addresses
     }
 

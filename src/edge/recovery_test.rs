@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::queue::ShardCommand;
-use super::{Answer, Config, Edge, ShardAnswer, Taken, Watch, start};
+use super::{Address, Answer, Config, Edge, ShardAnswer, Taken, Watch, start};
 use crate::metrics::{Closed, Label, Metrics, Transport};
 use crate::wire::{Conn, Gone, Id, Ids, Message, Reason, Watcher};
 
@@ -14,7 +14,10 @@ use crate::wire::{Conn, Gone, Id, Ids, Message, Reason, Watcher};
 const DEADLINE: Duration = Duration::from_secs(60);
 
 fn stream(edge: &Edge, id: i64) -> TcpStream {
-    let mut client = TcpStream::connect(edge.addresses()[0]).expect("the edge accepts");
+    let Address::Tcp(address) = edge.addresses()[0] else {
+        panic!("it listens on TCP")
+    };
+    let mut client = TcpStream::connect(address).expect("the edge accepts");
     client
         .set_read_timeout(Some(DEADLINE))
         .expect("a deadline can be set");
@@ -56,7 +59,7 @@ impl Watch for Told {
 #[test]
 fn a_panic_costs_its_own_shard_only() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
-    let listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+    let listen = vec![SocketAddr::from(([127, 0, 0, 1], 0)).into()];
     let config = Config {
         listen,
         shards: 2,

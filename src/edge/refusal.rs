@@ -36,6 +36,13 @@ impl Refusal {
     /// as much again, so that those refused together do not come back together.
     const RETRY_AFTER_SECONDS: u8 = 5;
 
+    /// The edge holds as many as it may.
+    pub(super) const CONNECTIONS: Refusal = Refusal::Unavailable("too many connections");
+
+    /// One address has as many as it may.
+    pub(super) const ADDRESS: Refusal =
+        Refusal::Unavailable("too many connections from this address");
+
     /// Its label in `lariat_refused_total`.
     pub(super) fn label(&self) -> metrics::Refused {
         match self {
@@ -53,6 +60,13 @@ impl Refusal {
 
     /// The whole answer.
     pub(super) fn answer(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.write(&mut out);
+        out
+    }
+
+    /// The same into a buffer that is used again: in a storm nothing is allocated.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
         let (status, what) = match self {
             Refusal::BadRequest(what) => ("400 Bad Request", *what),
             Refusal::NotFound => ("404 Not Found", "no route has this path; try /stream/{id}"),
@@ -67,21 +81,23 @@ impl Refusal {
             Refusal::Unavailable(what) => ("503 Service Unavailable", *what),
             Refusal::Version => ("505 HTTP Version Not Supported", "HTTP/1.1 is spoken here"),
         };
-        let extra = match self {
-            Refusal::MethodNotAllowed => "Allow: GET\r\n".to_owned(),
+        let date = httpdate::HttpDate::from(SystemTime::now());
+        let length = what.len() + 1;
+        // A Vec takes what is written.
+        let _ = write!(
+            out,
+            "HTTP/1.1 {status}\r\nDate: {date}\r\nContent-Type: text/plain; charset=utf-8\r\n\
+             Content-Length: {length}\r\nCache-Control: no-store\r\nConnection: close\r\n"
+        );
+        let _ = match self {
+            Refusal::MethodNotAllowed => write!(out, "Allow: GET\r\n"),
             Refusal::Unavailable(_) => {
                 let base = Self::RETRY_AFTER_SECONDS;
-                format!("Retry-After: {}\r\n", base + fastrand::u8(0..=base))
+                write!(out, "Retry-After: {}\r\n", base + fastrand::u8(0..=base))
             }
-            _ => String::new(),
+            _ => Ok(()),
         };
-        format!(
-            "HTTP/1.1 {status}\r\nDate: {}\r\nContent-Type: text/plain; charset=utf-8\r\n\
-             Content-Length: {}\r\nCache-Control: no-store\r\nConnection: close\r\n{extra}\r\n{what}\n",
-            httpdate::fmt_http_date(SystemTime::now()),
-            what.len() + 1,
-        )
-        .into_bytes()
+        let _ = write!(out, "\r\n{what}\n");
     }
 }
 

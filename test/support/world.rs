@@ -48,7 +48,7 @@ impl World {
             shards: 2,
             ..edge::Config::default()
         };
-        config.listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+        config.listen = vec![SocketAddr::from(([127, 0, 0, 1], 0)).into()];
         change(&mut config);
         let metrics = Arc::new(Metrics::default());
         let started = runtime.block_on(async { edge::start(config, Arc::clone(&metrics)) });
@@ -57,7 +57,9 @@ impl World {
         let uplink: Arc<dyn Uplink> = owner.clone();
         let bridge = bridge::start(bridge, edge.clone(), uplink, Arc::clone(&metrics));
         let bridge = bridge.expect("the bridge starts");
-        let address = edge.addresses()[0];
+        let edge::Address::Tcp(address) = edge.addresses()[0] else {
+            panic!("the first listener of a test is on TCP")
+        };
         let world = World {
             bridge,
             metrics,

@@ -136,7 +136,7 @@ impl Running {
                 .registry()
                 .register(&mut socket, token, Interest::READABLE);
         self.sockets.put(conn.slot, socket);
-        permit.keep();
+        self.shard.permits.keep(conn.slot, permit);
         let transport = framing.transport();
         self.held[transport as usize] += 1;
         self.shard.metrics.connections.of(label(transport)).add(1);

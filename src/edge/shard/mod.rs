@@ -17,7 +17,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::Hasher;
 use super::newsfeed::{News, Newsfeed};
-use super::permit::Permits;
+use super::permit::Kept;
 use super::queue::{Queue, ShardCommand};
 use super::sockets::Sockets;
 use super::sweep::Sweep;
@@ -42,7 +42,7 @@ pub(super) struct Shard {
     pub(super) poll: Poll,
     pub(super) queue: Arc<Queue>,
     pub(super) hub: Hub<Hasher>,
-    pub(super) permits: Permits,
+    pub(super) permits: Kept,
     pub(super) newsfeed: Arc<Newsfeed>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) sweep: Sweep,
@@ -135,8 +135,8 @@ impl Running {
             .zip(std::mem::take(&mut self.held))
         {
             metrics.connections.of(label(transport)).sub(count as u64);
-            (0..count).for_each(|_| self.shard.permits.release());
         }
+        self.shard.permits.release_all(held);
         metrics.outbox_bytes.sub(self.told.0);
         metrics.congested.sub(self.told.1);
         self.told = (0, 0);
@@ -214,7 +214,7 @@ impl Running {
                     unsent,
                 } => {
                     self.sockets.close(conn.slot, registry);
-                    self.shard.permits.release();
+                    self.shard.permits.release(conn.slot);
                     self.held[transport as usize] -= 1;
                     let metrics = &self.shard.metrics;
                     metrics.connections.of(label(transport)).sub(1);

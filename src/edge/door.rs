@@ -1,0 +1,95 @@
+//! The listening socket: bound, with the options that accepted sockets inherit, and accepting.
+//!
+//! It decides nothing about who may come in. Accepted sockets are not known to any poller yet, so
+//! that one which is refused costs neither a registration nor a task.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::unix::AsyncFd;
+
+use super::Error;
+use super::listen::{Address, Listen};
+
+/// Connections the kernel may complete ahead of us; it caps this at `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// A bound listener.
+#[derive(Debug)]
+pub(super) struct Door {
+    listener: AsyncFd<mio::net::TcpListener>,
+    address: Address,
+}
+
+impl Door {
+    /// Call it inside a tokio runtime.
+    pub(super) fn open(listen: &Listen, client_timeout: Option<Duration>) -> Result<Door, Error> {
+        let opened = match &listen.address {
+            Address::Tcp(address) => bind_tcp(*address, client_timeout),
+            Address::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+        };
+        let opened = opened.and_then(|(listener, address)| {
+            #[expect(
+                deprecated,
+                reason = "its successor is unsafe for types whose descriptor may change; mio's does not"
+            )]
+            let listener = AsyncFd::new(listener)?;
+            Ok(Door { listener, address })
+        });
+        opened.map_err(|source| Error::Bind {
+            address: listen.address.clone(),
+            source,
+        })
+    }
+
+    /// Where it is, with the port that was chosen.
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// The next connection, not blocking, and where it comes from.
+    pub(super) async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        loop {
+            let mut ready = self.listener.readable().await?;
+            if let Ok(accepted) = ready.try_io(|listener| listener.get_ref().accept()) {
+                return accepted.map(|(socket, peer)| (socket.into(), peer));
+            }
+        }
+    }
+}
+
+fn bind_tcp(
+    address: SocketAddr,
+    client_timeout: Option<Duration>,
+) -> io::Result<(mio::net::TcpListener, Address)> {
+    let kind = Type::STREAM.nonblocking();
+    let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    // Accepted sockets inherit these on Linux: some calls a listener, not a connection.
+    socket.set_tcp_nodelay(true)?;
+    find_vanished(&socket, client_timeout)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    let listener = mio::net::TcpListener::from_std(socket.into());
+    let address = Address::Tcp(listener.local_addr()?);
+    Ok((listener, address))
+}
+
+/// Has the kernel end connections whose client has vanished without a word. What was sent and is not
+/// acknowledged in time ends them; keepalive probes are for those to whom nothing is sent, because
+/// heartbeats are off or rare. They wait twice as long, so that frequent heartbeats leave them
+/// nothing to do.
+fn find_vanished(socket: &Socket, after: Option<Duration>) -> io::Result<()> {
+    let Some(after) = after else {
+        return socket.set_keepalive(true);
+    };
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(after))?;
+    let second = Duration::from_secs(1);
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time((2 * after).max(second))
+        .with_interval((after / 3).max(second));
+    socket.set_tcp_keepalive(&keepalive)
+}
