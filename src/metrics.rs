@@ -192,6 +192,14 @@ labels! {
         VersionNotSupported = "505",
     }
 
+    /// Why a connection to a listener with PROXY protocol was closed.
+    ProxyRefused "reason" {
+        /// It does not come from a trusted proxy.
+        Untrusted = "untrusted",
+        /// It does not begin with a header.
+        Malformed = "malformed",
+    }
+
     /// How a handshake with an Erlang node ended badly.
     HandshakeFailed "reason" {
         /// The digest does not match: another cookie.
@@ -306,6 +314,8 @@ metrics! {
         "Times the listeners waited because of accept_rate_max.";
     address_limit: Counter = "lariat_address_limit_total",
         "Connections refused because their address had as many as it may; also counted in lariat_refused_total.";
+    proxy_refused: By<ProxyRefused, Counter> = "lariat_proxy_refused_total",
+        "Connections to listeners with PROXY protocol that were closed.";
     requests: Counter = "lariat_requests_total",
         "Ordinary requests answered (not streams, not refusals).";
     refused: By<Refused, Counter> = "lariat_refused_total",

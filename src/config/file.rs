@@ -40,6 +40,8 @@ pub(super) struct Http {
     pub(super) demo: Option<bool>,
     pub(super) connections_max: Option<usize>,
     pub(super) connections_per_id_max: Option<usize>,
+    pub(super) listener: Option<Vec<Listener>>,
+    pub(super) trusted_proxies: Option<Vec<String>>,
     pub(super) connections_per_address_max: Option<usize>,
     pub(super) accept_rate_max: Option<u32>,
     pub(super) heads_max: Option<usize>,
@@ -49,6 +51,15 @@ pub(super) struct Http {
     pub(super) client_timeout: Option<SpanOrOff>,
     pub(super) retry: Option<Span>,
     pub(super) queue_bytes_max: Option<Size>,
+}
+
+/// `[[http.listener]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listener {
+    pub(super) address: String,
+    #[serde(default)]
+    pub(super) proxy_protocol: bool,
 }
 
 /// `[outbox]`

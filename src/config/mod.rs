@@ -6,6 +6,7 @@
 
 mod args;
 mod file;
+mod listeners;
 mod units;
 
 use std::ffi::OsString;
@@ -14,7 +15,6 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 
 use crate::dist::{Cookie, NodeName, Peer, Tls};
-use crate::edge::Address;
 use crate::{admin, bridge, dist, edge, node};
 use args::{CommandLine, NodeArgs, Verb};
 use file::File;
@@ -194,15 +194,10 @@ fn compose(args: NodeArgs, file: File) -> Result<Settings, Error> {
 fn edge_config(args: &NodeArgs, file: &File) -> Result<edge::Config, Error> {
     let mut edge = edge::Config::default();
     let http = &file.http;
-    let plain = match (&args.http, &http.listen) {
-        (flags, _) if !flags.is_empty() => Some(("--http", flags)),
-        (_, Some(listed)) => Some(("http.listen", listed)),
-        _ => None,
-    };
-    if let Some((key, texts)) = plain {
-        let listen = |text: &String| parse::<Address>(key, text).map(Into::into);
-        edge.listen = texts.iter().map(listen).collect::<Result<_, _>>()?;
+    if let Some(listeners) = listeners::listeners(args, http)? {
+        edge.listen = listeners;
     }
+    edge.trusted_proxies = listeners::trusted_proxies(http)?;
     edge.shards = args.shards.or(file.shards).unwrap_or(edge.shards);
     if !(1..=crate::wire::SHARDS_MAX).contains(&edge.shards) {
         let what = format!(

@@ -21,6 +21,7 @@ const BACKLOG: i32 = 4096;
 pub(super) struct Door {
     listener: AsyncFd<mio::net::TcpListener>,
     address: Address,
+    has_proxy_protocol: bool,
 }
 
 impl Door {
@@ -36,7 +37,11 @@ impl Door {
                 reason = "its successor is unsafe for types whose descriptor may change; mio's does not"
             )]
             let listener = AsyncFd::new(listener)?;
-            Ok(Door { listener, address })
+            Ok(Door {
+                listener,
+                address,
+                has_proxy_protocol: listen.proxy_protocol,
+            })
         });
         opened.map_err(|source| Error::Bind {
             address: listen.address.clone(),
@@ -49,12 +54,17 @@ impl Door {
         &self.address
     }
 
-    /// The next connection, not blocking, and where it comes from.
-    pub(super) async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+    /// Whether connections begin with a header of the PROXY protocol.
+    pub(super) fn has_proxy_protocol(&self) -> bool {
+        self.has_proxy_protocol
+    }
+
+    /// The next connection, not blocking, and its address; a Unix socket has none.
+    pub(super) async fn accept(&self) -> io::Result<(TcpStream, Option<SocketAddr>)> {
         loop {
             let mut ready = self.listener.readable().await?;
             if let Ok(accepted) = ready.try_io(|listener| listener.get_ref().accept()) {
-                return accepted.map(|(socket, peer)| (socket.into(), peer));
+                return accepted.map(|(socket, peer)| (socket.into(), Some(peer)));
             }
         }
     }

@@ -7,11 +7,14 @@
 //! The test below is the bounded run of every `cargo test`: the seeds, and a fixed number of mutants
 //! of each, always the same ones. It knows no coverage; `make fuzz` looks for the rest.
 
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 
 use super::head::{self, Head};
+use super::origin::{Network, Trust};
+use super::proxy;
 use super::refusal::Refusal;
 use super::route::{Route, route};
 use super::{Config, greeting};
@@ -35,6 +38,31 @@ pub fn heads(data: &[u8]) {
         Err(refusal) => refusal,
     };
     refused(&refusal);
+}
+
+/// What a proxy sends ahead, and what it says in the request.
+pub fn proxies(data: &[u8]) {
+    let whole = proxy::parse(data);
+    for cut in 0..data.len().min(256) {
+        match (proxy::parse(&data[..cut]), whole) {
+            (Ok(None), Ok(Some(header))) => assert!(cut < header.length, "complete at {cut}"),
+            (Ok(None), _) => {}
+            (part, whole) => assert_eq!(part, whole, "at {cut}"),
+        }
+    }
+    let ours: Network = "10.0.0.0/8".parse().expect("it is a network");
+    let trust: Trust = [ours].into_iter().collect();
+    let values = || data.split(|&byte| byte == b'\n');
+    let client = trust.client_behind(None, values());
+    let joined = data
+        .iter()
+        .map(|&byte| if byte == b'\n' { b',' } else { byte });
+    let joined: Vec<u8> = joined.collect();
+    // Fields that come one by one or joined say the same.
+    let again = trust.client_behind(None, std::iter::once(&joined[..]));
+    assert_eq!(client, again);
+    let stranger = SocketAddr::from(([192, 0, 2, 1], 1));
+    assert_eq!(trust.client_behind(Some(stranger), values()), None);
 }
 
 /// What is read does not depend on how the bytes arrive, and nothing behind a head counts.
@@ -189,6 +217,11 @@ mod tests {
                 run(&mutant);
             }
         }
+    }
+
+    #[test]
+    fn proxies_survive() {
+        survives("proxies", proxies);
     }
 
     #[test]

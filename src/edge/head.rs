@@ -21,6 +21,8 @@ pub(super) struct Head {
     pub(super) is_http10: bool,
     /// A body follows, or one of unknown length.
     pub(super) has_body: bool,
+    /// What the fields `X-Forwarded-For` say, in order and with commas between; mostly nothing.
+    pub(super) forwarded_for: Vec<u8>,
     /// Bytes of the head.
     pub(super) length: usize,
 }
@@ -50,6 +52,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<Head>, Refusal> {
         accepts_events: false,
         is_http10,
         has_body: false,
+        forwarded_for: Vec::new(),
         length,
     };
     let mut hosts = 0;
@@ -64,6 +67,11 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<Head>, Refusal> {
             }
         } else if field.name.eq_ignore_ascii_case("accept") {
             head.accepts_events |= names_event_stream(value);
+        } else if field.name.eq_ignore_ascii_case("x-forwarded-for") {
+            if !head.forwarded_for.is_empty() {
+                head.forwarded_for.push(b',');
+            }
+            head.forwarded_for.extend_from_slice(value);
         } else if field.name.eq_ignore_ascii_case("transfer-encoding") {
             codings += 1;
             head.has_body = true;

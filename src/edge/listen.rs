@@ -12,6 +12,9 @@ use std::str::FromStr;
 pub struct Listen {
     /// Where.
     pub address: Address,
+    /// Whether every connection begins with a header of the PROXY protocol. Then it must come from a
+    /// trusted proxy, or a Unix socket; others are closed.
+    pub proxy_protocol: bool,
 }
 
 /// Where a listener is: `127.0.0.1:8000`, `[::]:8000`, or `unix:/run/lariat.sock`.
@@ -25,13 +28,23 @@ pub enum Address {
 
 impl From<Address> for Listen {
     fn from(address: Address) -> Listen {
-        Listen { address }
+        Listen {
+            address,
+            proxy_protocol: false,
+        }
     }
 }
 
 impl From<SocketAddr> for Listen {
     fn from(address: SocketAddr) -> Listen {
         Address::Tcp(address).into()
+    }
+}
+
+impl Address {
+    /// Whether it is reached over the network.
+    pub fn is_tcp(&self) -> bool {
+        matches!(self, Address::Tcp(_))
     }
 }
 

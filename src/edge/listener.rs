@@ -16,6 +16,7 @@ use super::farewell::Farewells;
 use super::pace::Pace;
 use super::refusal::Refusal;
 use super::{Edge, serve};
+use crate::metrics::ProxyRefused;
 
 /// How long a listener waits when the process is out of open files: long enough not to spin,
 /// short enough that a freed descriptor is used before a client's patience ends.
@@ -26,11 +27,21 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
 /// A connection that may have its request read.
 pub(super) struct Visitor {
-    pub(super) stream: TcpStream,
-    /// Given back when the head is read.
-    pub(super) head: OwnedSemaphorePermit,
-    /// Its place among those of its address, when they are counted.
+    /// `None` once somebody has taken it.
+    pub(super) stream: Option<TcpStream>,
+    /// The address that the socket has.
+    pub(super) peer: Option<SocketAddr>,
+    /// The client's address by a proxy's word.
+    pub(super) forwarded: Option<SocketAddr>,
+    /// The last address that is known is a proxy of ours: whose connection it is, is still to be
+    /// said.
+    pub(super) is_proxied: bool,
+    /// Its place among those of its address, when they are counted and it is known.
     pub(super) guest: Option<Guest>,
+    /// What it says begins with a header of the PROXY protocol.
+    pub(super) has_proxy_header: bool,
+    /// Its place among the heads that are being read.
+    pub(super) _head: OwnedSemaphorePermit,
 }
 
 struct Listener {
@@ -90,7 +101,7 @@ impl Listener {
     }
 
     /// The next connection; meanwhile those that were refused end.
-    async fn accept(&mut self) -> std::io::Result<(TcpStream, SocketAddr)> {
+    async fn accept(&mut self) -> std::io::Result<(TcpStream, Option<SocketAddr>)> {
         loop {
             self.farewells.end_due(Instant::now());
             let next_end = self.farewells.next_end();
@@ -108,20 +119,37 @@ impl Listener {
         }
     }
 
-    fn welcome(&mut self, stream: TcpStream, peer: SocketAddr, head: OwnedSemaphorePermit) {
+    fn welcome(&mut self, stream: TcpStream, peer: Option<SocketAddr>, head: OwnedSemaphorePermit) {
         let edge = &self.edge;
         edge.metrics().accepted.increment();
         if edge.permits().are_taken() {
             return self.refuse(stream, &Refusal::CONNECTIONS);
         }
-        let Ok(guest) = edge.permits().addresses().enter(peer.ip()) else {
-            edge.metrics().address_limit.increment();
-            return self.refuse(stream, &Refusal::ADDRESS);
+        let is_proxied = peer.is_none_or(|peer| edge.config().trusted_proxies.has(peer.ip()));
+        let has_proxy_header = self.door.has_proxy_protocol();
+        if has_proxy_header && !is_proxied {
+            // Without an answer: whoever is here has no business with HTTP.
+            let refused = &edge.metrics().proxy_refused;
+            return refused.of(ProxyRefused::Untrusted).increment();
+        }
+        let guest = match peer {
+            Some(peer) if !is_proxied => {
+                let Ok(guest) = edge.permits().addresses().enter(peer.ip()) else {
+                    edge.metrics().address_limit.increment();
+                    return self.refuse(stream, &Refusal::ADDRESS);
+                };
+                guest
+            }
+            _ => None,
         };
         let visitor = Visitor {
-            stream,
-            head,
+            stream: Some(stream),
+            peer,
+            forwarded: None,
+            is_proxied,
             guest,
+            has_proxy_header,
+            _head: head,
         };
         tokio::spawn(serve::serve(edge.clone(), visitor));
     }

@@ -19,8 +19,10 @@ mod head;
 mod listen;
 mod listener;
 mod newsfeed;
+mod origin;
 mod pace;
 mod permit;
+mod proxy;
 mod queue;
 #[cfg(test)]
 mod recovery_test;
@@ -44,6 +46,7 @@ pub use batch::Batch;
 pub use credit::{Credit, Ledger};
 pub use listen::{Address, Listen, NoAddress};
 pub use newsfeed::{News, Newsfeed, Taken};
+pub use origin::{Network, NoNetwork, Trust};
 pub use queue::{Answer, QueueFull, ShardAnswer};
 pub use watchers::Watch;
 
@@ -81,6 +84,9 @@ pub struct Config {
     pub connections_max: usize,
     /// Connections that share one id. Default: 64, enough for the tabs and devices of a person.
     pub connections_per_id_max: usize,
+    /// Proxies whose word for the client's address is taken: by PROXY protocol on listeners that have
+    /// it, by `X-Forwarded-For` on all. Default: none.
+    pub trusted_proxies: Trust,
     /// Connections and heads of one client address, an IPv6 one without its last 64 bits; 0 counts
     /// none. Default: 0, because behind a proxy or a provider's address translation thousands of
     /// clients share one, and only the operator knows.
@@ -130,6 +136,7 @@ impl Default for Config {
             shards: cores.min(SHARDS_MAX),
             connections_max: 1_000_000,
             connections_per_id_max: 64,
+            trusted_proxies: Trust::default(),
             connections_per_address_max: 0,
             accept_rate_max: 0,
             heads_max: 4096,

@@ -5,7 +5,7 @@
 //! (a socket by the connection limit, a snapshot by the number of owners, a message by its sender's
 //! credit) is always taken, or an overload could lock the operator out.
 
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::{Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -64,6 +64,8 @@ pub(super) enum ShardCommand {
 /// A socket on its way from the listener to the shard of its id.
 pub(super) struct Adoption {
     pub(super) socket: TcpStream,
+    /// The client's address by a proxy's word.
+    pub(super) forwarded: Option<SocketAddr>,
     pub(super) id: Id,
     pub(super) framing: Framing,
     pub(super) when_full: WhenFull,

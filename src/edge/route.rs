@@ -82,6 +82,7 @@ mod tests {
             accepts_events: true,
             is_http10: false,
             has_body: false,
+            forwarded_for: Vec::new(),
             length: 0,
         };
         route(&head, demo)

@@ -1,10 +1,12 @@
 //! The sockets of a shard's connections, by slot: the writing end that the hub is lent.
 //!
-//! Four bytes a connection, in blocks that go when their last socket goes. Nothing is buffered here
-//! and nothing is decided: a short write is the hub's affair, a failed one too.
+//! Four bytes a connection, in blocks that go when their last socket goes, and a row in a table
+//! beside for those that came through a proxy. Nothing is buffered here and nothing is decided: a
+//! short write is the hub's affair, a failed one too.
 
+use std::collections::HashMap;
 use std::io::{ErrorKind, IoSlice, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
@@ -21,6 +23,8 @@ const _: () = assert!(cfg!(debug_assertions) || size_of::<Option<TcpStream>>() =
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
     blocks: Vec<Block>,
+    /// Addresses of clients that came through a proxy; the others' are asked of their sockets.
+    forwarded: HashMap<u32, SocketAddr>,
     /// Bytes written since the shard last asked.
     written: u64,
 }
@@ -33,8 +37,8 @@ struct Block {
 }
 
 impl Sockets {
-    /// The slot has no socket.
-    pub(super) fn put(&mut self, slot: u32, socket: TcpStream) {
+    /// The slot has no socket; `forwarded` is the client's address by a proxy's word.
+    pub(super) fn put(&mut self, slot: u32, socket: TcpStream, forwarded: Option<SocketAddr>) {
         let (block, place) = place_of(slot);
         if self.blocks.len() <= block {
             self.blocks.resize_with(block + 1, Block::default);
@@ -45,6 +49,15 @@ impl Sockets {
         }
         block.held += 1;
         block.sockets[place] = Some(socket);
+        if let Some(client) = forwarded {
+            self.forwarded.insert(slot, client);
+        }
+    }
+
+    /// The client's address; `None` when the socket is gone, or is a Unix socket.
+    pub(super) fn peer(&mut self, slot: u32) -> Option<SocketAddr> {
+        let socket = self.get_mut(slot)?.peer_addr().ok();
+        self.forwarded.get(&slot).copied().or(socket)
     }
 
     pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut TcpStream> {
@@ -71,6 +84,12 @@ impl Sockets {
         let Some(mut socket) = self.take(slot) else {
             return;
         };
+        if !self.forwarded.is_empty() {
+            self.forwarded.remove(&slot);
+            if self.forwarded.is_empty() {
+                self.forwarded = HashMap::new();
+            }
+        }
         let _ = registry.deregister(&mut socket);
         let _ = socket.shutdown(Shutdown::Write);
     }

@@ -112,13 +112,13 @@ impl Running {
     fn adopt(&mut self, adoption: Adoption) {
         let Adoption {
             socket,
+            forwarded,
             id,
             framing,
             when_full,
             greeting,
             permit,
         } = adoption;
-        let peer = socket.peer_addr().ok();
         let mut socket = mio::net::TcpStream::from_std(socket);
         let Ok(conn) = self.shard.hub.insert(id.clone(), framing, when_full) else {
             self.shard
@@ -135,7 +135,8 @@ impl Running {
                 .poll
                 .registry()
                 .register(&mut socket, token, Interest::READABLE);
-        self.sockets.put(conn.slot, socket);
+        self.sockets.put(conn.slot, socket, forwarded);
+        let peer = self.sockets.peer(conn.slot);
         self.shard.permits.keep(conn.slot, permit);
         let transport = framing.transport();
         self.held[transport as usize] += 1;
@@ -168,8 +169,7 @@ impl Running {
                 next = None;
                 break;
             };
-            let socket = self.sockets.get_mut(conn.slot);
-            let peer = socket.and_then(|socket| socket.peer_addr().ok());
+            let peer = self.sockets.peer(conn.slot);
             let info = OpenedInfo { transport, peer };
             events.push(Event::Opened {
                 conn,

@@ -1,0 +1,94 @@
+//! Where HTTP is spoken: from flags and keys to the edge's listeners.
+//!
+//! `--http` overrides `http.listen`, and neither touches `[[http.listener]]`; the default is for those
+//! who name no listener at all.
+
+use super::args::NodeArgs;
+use super::file::{self, Http};
+use super::{Error, parse};
+use crate::edge::{Address, Listen, Network, Trust};
+
+/// All listeners; `None` when none is named.
+pub(super) fn listeners(args: &NodeArgs, http: &Http) -> Result<Option<Vec<Listen>>, Error> {
+    let plain = match (&args.http, &http.listen) {
+        (flags, _) if !flags.is_empty() => Some(("--http", flags)),
+        (_, listed) => listed.as_ref().map(|listed| ("http.listen", listed)),
+    };
+    let mut listeners = Vec::new();
+    if let Some((key, texts)) = plain {
+        for text in texts {
+            listeners.push(parse::<Address>(key, text)?.into());
+        }
+    }
+    let listed = http.listener.as_deref();
+    for listener in listed.unwrap_or_default() {
+        listeners.push(listen(listener)?);
+    }
+    let is_named = plain.is_some() || listed.is_some();
+    let proxied = |listen: &Listen| listen.proxy_protocol && listen.address.is_tcp();
+    let nobody = http.trusted_proxies.as_deref().unwrap_or_default();
+    if nobody.is_empty() && listeners.iter().any(proxied) {
+        return Err(Error::Value {
+            key: "http.trusted_proxies",
+            what: "a listener with proxy_protocol needs the addresses of its proxies; accepted: \
+                   [\"10.0.0.0/8\"]"
+                .into(),
+        });
+    }
+    Ok(is_named.then_some(listeners))
+}
+
+/// The proxies whose word is taken.
+pub(super) fn trusted_proxies(http: &Http) -> Result<Trust, Error> {
+    let texts = http.trusted_proxies.iter().flatten();
+    texts
+        .map(|text| parse::<Network>("http.trusted_proxies", text))
+        .collect()
+}
+
+fn listen(listener: &file::Listener) -> Result<Listen, Error> {
+    let address = parse::<Address>("http.listener.address", &listener.address)?;
+    Ok(Listen {
+        proxy_protocol: listener.proxy_protocol,
+        ..address.into()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(flags: &[&str], text: &str) -> Result<Option<Vec<String>>, Error> {
+        let args = NodeArgs {
+            http: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+            ..NodeArgs::default()
+        };
+        let http: Http = toml::from_str(text).unwrap();
+        let found = listeners(&args, &http)?;
+        let name = |listen: Listen| listen.address.to_string();
+        Ok(found.map(|found| found.into_iter().map(name).collect()))
+    }
+
+    #[test]
+    fn flags_override_the_short_list_alone() {
+        let text = "listen = [\"127.0.0.1:1\"]\n[[listener]]\naddress = \"unix:/a\"\n";
+        assert_eq!(
+            read(&[], text).unwrap().unwrap(),
+            ["127.0.0.1:1", "unix:/a"]
+        );
+        assert_eq!(
+            read(&["127.0.0.1:2"], text).unwrap().unwrap(),
+            ["127.0.0.1:2", "unix:/a"]
+        );
+        assert_eq!(read(&[], "").unwrap(), None);
+    }
+
+    #[test]
+    fn proxy_protocol_needs_somebody_to_trust() {
+        let text = "[[listener]]\naddress = \"127.0.0.1:1\"\nproxy_protocol = true\n";
+        let error = read(&[], text).unwrap_err().to_string();
+        assert!(error.contains("http.trusted_proxies"), "{error}");
+        let trusting = format!("trusted_proxies = [\"10.0.0.0/8\"]\n{text}");
+        assert!(read(&[], &trusting).is_ok());
+    }
+}
