@@ -60,7 +60,8 @@ pub(super) struct NodeArgs {
     /// its port: NAME@HOST:PORT
     #[arg(long, value_name = "NAME@HOST")]
     pub(super) connect: Vec<String>,
-    /// Where HTTP is spoken; port 0 picks one and says which; repeatable [default: 127.0.0.1:8000]
+    /// Where HTTP is spoken; port 0 picks one and says which; unix:/path is a Unix socket; repeatable
+    /// [default: 127.0.0.1:8000]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(super) http: Vec<String>,
     /// Where /healthz and /metrics are [default: 127.0.0.1:8001]

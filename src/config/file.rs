@@ -60,6 +60,7 @@ pub(super) struct Listener {
     pub(super) address: String,
     #[serde(default)]
     pub(super) proxy_protocol: bool,
+    pub(super) unix_mode: Option<String>,
 }
 
 /// `[outbox]`

@@ -48,9 +48,22 @@ pub(super) fn trusted_proxies(http: &Http) -> Result<Trust, Error> {
 
 fn listen(listener: &file::Listener) -> Result<Listen, Error> {
     let address = parse::<Address>("http.listener.address", &listener.address)?;
+    let default = Listen::from(address);
+    let mode = listener.unix_mode.as_deref();
     Ok(Listen {
         proxy_protocol: listener.proxy_protocol,
-        ..address.into()
+        unix_mode: mode.map_or(Ok(default.unix_mode), unix_mode)?,
+        ..default
+    })
+}
+
+/// Octal digits, as `chmod` takes them.
+fn unix_mode(text: &str) -> Result<u32, Error> {
+    let mode = u32::from_str_radix(text, 8).ok();
+    let mode = mode.filter(|mode| *mode <= 0o777);
+    mode.ok_or_else(|| Error::Value {
+        key: "http.listener.unix_mode",
+        what: format!("{text:?} is no mode; accepted: \"660\""),
     })
 }
 

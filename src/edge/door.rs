@@ -1,17 +1,24 @@
 //! The listening socket: bound, with the options that accepted sockets inherit, and accepting.
 //!
 //! It decides nothing about who may come in. Accepted sockets are not known to any poller yet, so
-//! that one which is refused costs neither a registration nor a task.
+//! that one which is refused costs neither a registration nor a task. A Unix socket travels on as a
+//! `TcpStream`, too: all that is asked of it (read, write, shut down, poll) is the same call on
+//! either, asking for its peer is an error, and a slot stays four bytes.
 
+use std::fs::Permissions;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::io::unix::AsyncFd;
 
 use super::Error;
 use super::listen::{Address, Listen};
+use super::socket_file::SocketFile;
 
 /// Connections the kernel may complete ahead of us; it caps this at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -19,9 +26,19 @@ const BACKLOG: i32 = 4096;
 /// A bound listener.
 #[derive(Debug)]
 pub(super) struct Door {
-    listener: AsyncFd<mio::net::TcpListener>,
+    listener: AsyncFd<Listener>,
     address: Address,
     has_proxy_protocol: bool,
+}
+
+#[derive(Debug)]
+enum Listener {
+    Tcp(mio::net::TcpListener),
+    Unix {
+        listener: mio::net::UnixListener,
+        /// Removed with the listener.
+        _file: SocketFile,
+    },
 }
 
 impl Door {
@@ -29,7 +46,7 @@ impl Door {
     pub(super) fn open(listen: &Listen, client_timeout: Option<Duration>) -> Result<Door, Error> {
         let opened = match &listen.address {
             Address::Tcp(address) => bind_tcp(*address, client_timeout),
-            Address::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+            Address::Unix(path) => bind_unix(path, listen.unix_mode),
         };
         let opened = opened.and_then(|(listener, address)| {
             #[expect(
@@ -64,8 +81,32 @@ impl Door {
         loop {
             let mut ready = self.listener.readable().await?;
             if let Ok(accepted) = ready.try_io(|listener| listener.get_ref().accept()) {
-                return accepted.map(|(socket, peer)| (socket.into(), Some(peer)));
+                return accepted;
             }
+        }
+    }
+}
+
+impl Listener {
+    fn accept(&self) -> io::Result<(TcpStream, Option<SocketAddr>)> {
+        match self {
+            Listener::Tcp(listener) => {
+                let (socket, peer) = listener.accept()?;
+                Ok((socket.into(), Some(peer)))
+            }
+            Listener::Unix { listener, .. } => {
+                let (socket, _) = listener.accept()?;
+                Ok((OwnedFd::from(socket).into(), None))
+            }
+        }
+    }
+}
+
+impl AsRawFd for Listener {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Listener::Tcp(listener) => listener.as_raw_fd(),
+            Listener::Unix { listener, .. } => listener.as_raw_fd(),
         }
     }
 }
@@ -73,7 +114,7 @@ impl Door {
 fn bind_tcp(
     address: SocketAddr,
     client_timeout: Option<Duration>,
-) -> io::Result<(mio::net::TcpListener, Address)> {
+) -> io::Result<(Listener, Address)> {
     let kind = Type::STREAM.nonblocking();
     let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
@@ -84,7 +125,22 @@ fn bind_tcp(
     socket.listen(BACKLOG)?;
     let listener = mio::net::TcpListener::from_std(socket.into());
     let address = Address::Tcp(listener.local_addr()?);
-    Ok((listener, address))
+    Ok((Listener::Tcp(listener), address))
+}
+
+fn bind_unix(path: &Path, mode: u32) -> io::Result<(Listener, Address)> {
+    let file = SocketFile::make_room(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    let file = file.made()?;
+    // Nobody can connect before it listens, so nobody comes in by another mode.
+    std::fs::set_permissions(path, Permissions::from_mode(mode))?;
+    socket.listen(BACKLOG)?;
+    let listener = Listener::Unix {
+        listener: mio::net::UnixListener::from_std(socket.into()),
+        _file: file,
+    };
+    Ok((listener, Address::Unix(path.to_owned())))
 }
 
 /// Has the kernel end connections whose client has vanished without a word. What was sent and is not

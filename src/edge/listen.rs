@@ -15,6 +15,8 @@ pub struct Listen {
     /// Whether every connection begins with a header of the PROXY protocol. Then it must come from a
     /// trusted proxy, or a Unix socket; others are closed.
     pub proxy_protocol: bool,
+    /// Who may connect to a Unix socket, as its file's mode. Default: 0o660, owner and group.
+    pub unix_mode: u32,
 }
 
 /// Where a listener is: `127.0.0.1:8000`, `[::]:8000`, or `unix:/run/lariat.sock`.
@@ -31,6 +33,7 @@ impl From<Address> for Listen {
         Listen {
             address,
             proxy_protocol: false,
+            unix_mode: 0o660,
         }
     }
 }

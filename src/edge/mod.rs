@@ -30,6 +30,7 @@ mod refusal;
 mod route;
 mod serve;
 mod shard;
+mod socket_file;
 mod sockets;
 mod sweep;
 mod watchers;
