@@ -316,6 +316,8 @@ metrics! {
         "Connections refused because their address had as many as it may; also counted in lariat_refused_total.";
     proxy_refused: By<ProxyRefused, Counter> = "lariat_proxy_refused_total",
         "Connections to listeners with PROXY protocol that were closed.";
+    tls_failed: Counter = "lariat_tls_handshakes_failed_total",
+        "Connections to TLS listeners that did not speak TLS as it is spoken here.";
     requests: Counter = "lariat_requests_total",
         "Ordinary requests answered (not streams, not refusals).";
     refused: By<Refused, Counter> = "lariat_refused_total",

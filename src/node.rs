@@ -70,6 +70,12 @@ pub async fn start(mut config: Config) -> Result<Node, Error> {
     let readiness = Readiness::default();
     fit_open_files(&mut config.edge);
     let admin = admin::start(config.admin, Arc::clone(&metrics), readiness.clone()).await?;
+    let schemes: Vec<_> = config
+        .edge
+        .listen
+        .iter()
+        .map(edge::Listen::scheme)
+        .collect();
     let edge = edge::start(config.edge, Arc::clone(&metrics))?;
     let links = Arc::new(Links::default());
     config.bridge.epoch_base = wall_clock_us();
@@ -84,8 +90,8 @@ pub async fn start(mut config: Config) -> Result<Node, Error> {
     });
     let name = config.dist.name.to_string();
     let dist = dist::start(config.dist, inbound, Arc::clone(&metrics)).await?;
-    for address in edge.addresses() {
-        tracing::info!(listener = "http", %address, "listening");
+    for (address, scheme) in edge.addresses().iter().zip(schemes) {
+        tracing::info!(listener = scheme, %address, "listening");
     }
     tracing::info!(listener = "admin", address = %admin, "listening");
     tracing::info!(listener = "dist", address = %dist.listen_address(), name, "listening");

@@ -55,7 +55,13 @@ const OWNERS: &[(&str, &[&str])] = &[
     ),
     (
         "tokio_rustls",
-        &["src/dist/tls.rs", "src/dist/link/stream.rs"],
+        &[
+            "src/dist/tls.rs",
+            "src/dist/link/stream.rs",
+            "src/edge/tls.rs",
+            "src/edge/session.rs",
+            "src/edge/session_test.rs",
+        ],
     ),
     ("mio", &["src/edge"]),
     ("httparse", &["src/edge"]),

@@ -64,6 +64,15 @@ pub(super) struct NodeArgs {
     /// [default: 127.0.0.1:8000]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(super) http: Vec<String>,
+    /// Where HTTPS is spoken, with --certificate and --key; repeatable
+    #[arg(long, value_name = "ADDRESS:PORT", requires_all = ["certificate", "key"])]
+    pub(super) https: Vec<String>,
+    /// The certificate of --https and those between it and its authority (PEM)
+    #[arg(long, value_name = "FILE", requires = "https")]
+    pub(super) certificate: Option<PathBuf>,
+    /// The certificate's private key (PEM)
+    #[arg(long, value_name = "FILE", requires = "https")]
+    pub(super) key: Option<PathBuf>,
     /// Where /healthz and /metrics are [default: 127.0.0.1:8001]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(super) admin: Option<SocketAddr>,

@@ -61,6 +61,8 @@ pub(super) struct Listener {
     #[serde(default)]
     pub(super) proxy_protocol: bool,
     pub(super) unix_mode: Option<String>,
+    pub(super) certificate: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
 }
 
 /// `[outbox]`

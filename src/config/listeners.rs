@@ -3,10 +3,12 @@
 //! `--http` overrides `http.listen`, and neither touches `[[http.listener]]`; the default is for those
 //! who name no listener at all.
 
+use std::path::Path;
+
 use super::args::NodeArgs;
 use super::file::{self, Http};
 use super::{Error, parse};
-use crate::edge::{Address, Listen, Network, Trust};
+use crate::edge::{Address, Listen, Network, Tls, Trust};
 
 /// All listeners; `None` when none is named.
 pub(super) fn listeners(args: &NodeArgs, http: &Http) -> Result<Option<Vec<Listen>>, Error> {
@@ -24,7 +26,16 @@ pub(super) fn listeners(args: &NodeArgs, http: &Http) -> Result<Option<Vec<Liste
     for listener in listed.unwrap_or_default() {
         listeners.push(listen(listener)?);
     }
-    let is_named = plain.is_some() || listed.is_some();
+    if let (Some(certificate), Some(key)) = (&args.certificate, &args.key) {
+        let tls = load("--certificate", certificate, key)?;
+        for text in &args.https {
+            listeners.push(Listen {
+                tls: Some(tls.clone()),
+                ..parse::<Address>("--https", text)?.into()
+            });
+        }
+    }
+    let is_named = !listeners.is_empty() || plain.is_some();
     let proxied = |listen: &Listen| listen.proxy_protocol && listen.address.is_tcp();
     let nobody = http.trusted_proxies.as_deref().unwrap_or_default();
     if nobody.is_empty() && listeners.iter().any(proxied) {
@@ -48,12 +59,32 @@ pub(super) fn trusted_proxies(http: &Http) -> Result<Trust, Error> {
 
 fn listen(listener: &file::Listener) -> Result<Listen, Error> {
     let address = parse::<Address>("http.listener.address", &listener.address)?;
+    let tls = match (&listener.certificate, &listener.key) {
+        (Some(certificate), Some(key)) => {
+            Some(load("http.listener.certificate", certificate, key)?)
+        }
+        (None, None) => None,
+        (Some(_), None) | (None, Some(_)) => {
+            return Err(Error::Value {
+                key: "http.listener",
+                what: "certificate and key go together: give both, or neither".into(),
+            });
+        }
+    };
     let default = Listen::from(address);
     let mode = listener.unix_mode.as_deref();
     Ok(Listen {
         proxy_protocol: listener.proxy_protocol,
+        tls,
         unix_mode: mode.map_or(Ok(default.unix_mode), unix_mode)?,
         ..default
+    })
+}
+
+fn load(named: &'static str, certificate: &Path, key: &Path) -> Result<Tls, Error> {
+    Tls::load(certificate, key).map_err(|error| Error::Value {
+        key: named,
+        what: error.to_string(),
     })
 }
 

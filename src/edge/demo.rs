@@ -5,7 +5,6 @@
 //! to arrive at the listener.
 
 use std::convert::Infallible;
-use std::io::Cursor;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -14,10 +13,10 @@ use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Edge;
+use super::line::Line;
 use crate::wire::Id;
 
 const PAGE: &str = include_str!("demo/page.html");
@@ -25,10 +24,12 @@ const PAGE: &str = include_str!("demo/page.html");
 /// Ids named in one answer: what fits a page.
 const NAMED_MAX: usize = 100;
 
+/// The largest answer is the page.
+const ANSWER_BYTES_MAX: usize = 256 * 1024;
+
 /// Answers one request; `read` is what has been read of it.
-pub(super) async fn serve(edge: &Edge, read: Bytes, stream: TcpStream) {
-    let (reader, writer) = stream.into_split();
-    let io = TokioIo::new(tokio::io::join(Cursor::new(read).chain(reader), writer));
+pub(super) async fn serve(edge: &Edge, read: &[u8], mut line: Line) {
+    let (mut ours, theirs) = tokio::io::duplex(ANSWER_BYTES_MAX);
     let service = service_fn(|request: Request<Incoming>| async move {
         edge.metrics().requests.increment();
         Ok::<_, Infallible>(match request.uri().path() {
@@ -38,9 +39,17 @@ pub(super) async fn serve(edge: &Edge, read: Bytes, stream: TcpStream) {
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .keep_alive(false)
-        .serve_connection(io, service);
-    // The client may be gone, or slow: hyper's affair, and the demo's only.
-    let _ = tokio::time::timeout(edge.config().head_timeout, connection).await;
+        .serve_connection(TokioIo::new(theirs), service);
+    let answer = async {
+        let mut answer = Vec::new();
+        ours.write_all(read).await?;
+        ours.read_to_end(&mut answer).await?;
+        line.write_all(&answer).await?;
+        line.finish(read.len()).await
+    };
+    // The client may be gone, or slow: its own affair, and the demo's only.
+    let both = async { tokio::join!(connection, answer) };
+    let _ = tokio::time::timeout(edge.config().head_timeout, both).await;
 }
 
 fn page() -> Response<Full<Bytes>> {

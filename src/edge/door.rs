@@ -19,6 +19,7 @@ use tokio::io::unix::AsyncFd;
 use super::Error;
 use super::listen::{Address, Listen};
 use super::socket_file::SocketFile;
+use super::tls::{Tls, TlsRules};
 
 /// Connections the kernel may complete ahead of us; it caps this at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -29,6 +30,7 @@ pub(super) struct Door {
     listener: AsyncFd<Listener>,
     address: Address,
     has_proxy_protocol: bool,
+    tls: Option<Tls>,
 }
 
 #[derive(Debug)]
@@ -58,6 +60,7 @@ impl Door {
                 listener,
                 address,
                 has_proxy_protocol: listen.proxy_protocol,
+                tls: listen.tls.clone(),
             })
         });
         opened.map_err(|source| Error::Bind {
@@ -74,6 +77,11 @@ impl Door {
     /// Whether connections begin with a header of the PROXY protocol.
     pub(super) fn has_proxy_protocol(&self) -> bool {
         self.has_proxy_protocol
+    }
+
+    /// What TLS needs, where it is spoken.
+    pub(super) fn tls(&self) -> Option<TlsRules> {
+        self.tls.as_ref().map(Tls::config)
     }
 
     /// The next connection, not blocking, and its address; a Unix socket has none.

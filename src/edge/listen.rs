@@ -7,8 +7,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::tls::Tls;
+
 /// What one listener is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Listen {
     /// Where.
     pub address: Address,
@@ -17,6 +19,8 @@ pub struct Listen {
     pub proxy_protocol: bool,
     /// Who may connect to a Unix socket, as its file's mode. Default: 0o660, owner and group.
     pub unix_mode: u32,
+    /// The certificate, when TLS is spoken here.
+    pub tls: Option<Tls>,
 }
 
 /// Where a listener is: `127.0.0.1:8000`, `[::]:8000`, or `unix:/run/lariat.sock`.
@@ -28,12 +32,23 @@ pub enum Address {
     Unix(PathBuf),
 }
 
+impl Listen {
+    /// What is spoken there.
+    pub fn scheme(&self) -> &'static str {
+        match self.tls {
+            Some(_) => "https",
+            None => "http",
+        }
+    }
+}
+
 impl From<Address> for Listen {
     fn from(address: Address) -> Listen {
         Listen {
             address,
             proxy_protocol: false,
             unix_mode: 0o660,
+            tls: None,
         }
     }
 }

@@ -15,6 +15,7 @@ use super::door::Door;
 use super::farewell::Farewells;
 use super::pace::Pace;
 use super::refusal::Refusal;
+use super::tls::TlsRules;
 use super::{Edge, serve};
 use crate::metrics::ProxyRefused;
 
@@ -40,6 +41,8 @@ pub(super) struct Visitor {
     pub(super) guest: Option<Guest>,
     /// What it says begins with a header of the PROXY protocol.
     pub(super) has_proxy_header: bool,
+    /// What it says is TLS.
+    pub(super) tls: Option<TlsRules>,
     /// Its place among the heads that are being read.
     pub(super) _head: OwnedSemaphorePermit,
 }
@@ -149,6 +152,7 @@ impl Listener {
             is_proxied,
             guest,
             has_proxy_header,
+            tls: self.door.tls(),
             _head: head,
         };
         tokio::spawn(serve::serve(edge.clone(), visitor));
@@ -157,6 +161,10 @@ impl Listener {
     fn refuse(&mut self, stream: TcpStream, refusal: &Refusal) {
         let metrics = self.edge.metrics();
         metrics.refused.of(refusal.label()).increment();
+        if self.door.tls().is_some() {
+            // It would understand an answer only after a handshake, which is what storms are made of.
+            return;
+        }
         self.farewells.refuse(stream, refusal, Instant::now());
     }
 

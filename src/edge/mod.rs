@@ -16,6 +16,7 @@ mod farewell;
 pub mod fuzzing;
 mod greeting;
 mod head;
+mod line;
 mod listen;
 mod listener;
 mod newsfeed;
@@ -29,10 +30,14 @@ mod recovery_test;
 mod refusal;
 mod route;
 mod serve;
+mod session;
+#[cfg(test)]
+mod session_test;
 mod shard;
 mod socket_file;
 mod sockets;
 mod sweep;
+mod tls;
 mod watchers;
 
 use std::hash::BuildHasher;
@@ -49,6 +54,7 @@ pub use listen::{Address, Listen, NoAddress};
 pub use newsfeed::{News, Newsfeed, Taken};
 pub use origin::{Network, NoNetwork, Trust};
 pub use queue::{Answer, QueueFull, ShardAnswer};
+pub use tls::{Tls, TlsError};
 pub use watchers::Watch;
 
 pub use crate::hub::WhenFull;
@@ -256,6 +262,22 @@ impl Edge {
     /// The addresses that HTTP is spoken on, with the ports that were chosen.
     pub fn addresses(&self) -> &[Address] {
         &self.0.addresses
+    }
+
+    /// Reads the certificates of all TLS listeners again. Who is connected stays, who comes is shown
+    /// the new ones; answers how many there are.
+    ///
+    /// # Errors
+    /// When one of them cannot be shown: then none is changed.
+    pub fn reload_certificates(&self) -> Result<usize, TlsError> {
+        let listeners = self.0.config.listen.iter();
+        let secured = listeners.filter_map(|listen| listen.tls.as_ref());
+        let reloaded = secured
+            .map(Tls::read_again)
+            .collect::<Result<Vec<_>, _>>()?;
+        let count = reloaded.len();
+        reloaded.into_iter().for_each(tls::Reloaded::show);
+        Ok(count)
     }
 
     /// How many shards there are.

@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use super::credit::Credit;
 use super::permit::Permit;
+use super::session::Session;
 use super::watchers::Wish;
 use crate::hub::{Framing, WhenFull};
 use crate::metrics::Metrics;
@@ -64,6 +65,8 @@ pub(super) enum ShardCommand {
 /// A socket on its way from the listener to the shard of its id.
 pub(super) struct Adoption {
     pub(super) socket: TcpStream,
+    /// Its TLS, if it has any.
+    pub(super) session: Option<Box<Session>>,
     /// The client's address by a proxy's word.
     pub(super) forwarded: Option<SocketAddr>,
     pub(super) id: Id,

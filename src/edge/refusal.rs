@@ -43,6 +43,9 @@ impl Refusal {
     pub(super) const ADDRESS: Refusal =
         Refusal::Unavailable("too many connections from this address");
 
+    /// One id has as many as it may.
+    pub(super) const ID: Refusal = Refusal::Unavailable("this id has too many connections");
+
     /// Its label in `lariat_refused_total`.
     pub(super) fn label(&self) -> metrics::Refused {
         match self {
@@ -99,14 +102,6 @@ impl Refusal {
         };
         let _ = write!(out, "\r\n{what}\n");
     }
-}
-
-/// Refuses a connection whose id has as many as it may have. The socket is fresh: what does not
-/// fit is given up.
-pub(super) fn write_id_limit(socket: &mut mio::net::TcpStream) {
-    let refusal = Refusal::Unavailable("this id has too many connections");
-    let _ = socket.write(&refusal.answer());
-    let _ = socket.shutdown(std::net::Shutdown::Write);
 }
 
 #[cfg(test)]

@@ -9,16 +9,17 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::head::{self, Head};
+use super::line::{Broken, Line};
 use super::listener::Visitor;
 use super::proxy;
 use super::queue::{Adoption, ShardCommand};
 use super::refusal::Refusal;
 use super::route::{Route, route};
+use super::session::Session;
 use super::{Edge, demo, greeting};
 use crate::metrics::ProxyRefused;
 
@@ -30,12 +31,13 @@ const LINGER_BYTES_MAX: usize = 64 * 1024;
 /// Reads the request and answers it, or hands it on.
 pub(super) async fn serve(edge: Edge, mut visitor: Visitor) {
     let stream = visitor.stream.take().map(TcpStream::from_std);
-    let Some(Ok(mut stream)) = stream else {
+    let Some(Ok(stream)) = stream else {
         return;
     };
+    let mut line = Line::new(stream);
     let mut buffer = BytesMut::new();
     let config = edge.config();
-    let reading = read_request(&edge, &mut visitor, &mut stream, &mut buffer);
+    let reading = read_request(&edge, &mut visitor, &mut line, &mut buffer);
     let Some(read) = timeout(config.head_timeout, reading)
         .await
         .unwrap_or(Some(Err(Refusal::Timeout)))
@@ -51,12 +53,12 @@ pub(super) async fn serve(edge: Edge, mut visitor: Visitor) {
         Err(refusal) => refusal,
         Ok(Route::Demo) => {
             drop(visitor);
-            return demo::serve(&edge, buffer.freeze(), stream).await;
+            return demo::serve(&edge, &buffer, line).await;
         }
         Ok(Route::Stream { id, framing }) => match edge.permits().acquire(visitor.guest.take()) {
             None => Refusal::CONNECTIONS,
             Some(permit) => {
-                let Ok(socket) = stream.into_std() else {
+                let Ok((socket, session)) = line.into_parts() else {
                     return;
                 };
                 let retry = config.retry;
@@ -64,6 +66,7 @@ pub(super) async fn serve(edge: Edge, mut visitor: Visitor) {
                     greeting::greeting(framing, retry, fastrand::f64(), SystemTime::now());
                 let adoption = Adoption {
                     socket,
+                    session,
                     forwarded: visitor.forwarded,
                     id,
                     framing,
@@ -76,7 +79,7 @@ pub(super) async fn serve(edge: Edge, mut visitor: Visitor) {
             }
         },
     };
-    refuse(&edge, stream, refusal).await;
+    refuse(&edge, line, refusal).await;
 }
 
 impl Visitor {
@@ -110,11 +113,11 @@ impl Visitor {
 async fn read_request(
     edge: &Edge,
     visitor: &mut Visitor,
-    stream: &mut TcpStream,
+    line: &mut Line,
     buffer: &mut BytesMut,
 ) -> Option<Result<Head, Refusal>> {
     if visitor.has_proxy_header {
-        match read_proxy_header(stream, buffer).await? {
+        match read_proxy_header(line, buffer).await? {
             Ok(None) => {}
             Ok(Some(client)) => {
                 if let Err(refusal) = visitor.is_from(edge, client) {
@@ -128,14 +131,24 @@ async fn read_request(
             }
         }
     }
-    let read = read_head(stream, buffer, edge.config().head_bytes_max).await;
-    read.transpose()
+    if let Some(rules) = visitor.tls.take() {
+        line.secure(Session::new(rules)?, buffer.split());
+    }
+    match read_head(line, buffer, edge.config().head_bytes_max).await {
+        Ok(read) => Some(read),
+        Err(Broken::Gone) => None,
+        Err(Broken::Tls(error)) => {
+            edge.metrics().tls_failed.increment();
+            tracing::debug!(%error, peer = ?visitor.peer, "TLS failed");
+            None
+        }
+    }
 }
 
 /// The client's address, if the proxy has one to tell; `None` when the proxy is gone. What comes
 /// behind the header stays in `buffer`.
 async fn read_proxy_header(
-    stream: &mut TcpStream,
+    line: &mut Line,
     buffer: &mut BytesMut,
 ) -> Option<Result<Option<SocketAddr>, proxy::Malformed>> {
     loop {
@@ -147,20 +160,16 @@ async fn read_proxy_header(
             }
             Err(malformed) => return Some(Err(malformed)),
         }
-        buffer.reserve(1024);
-        match stream.read_buf(buffer).await {
-            Ok(0) | Err(_) => return None,
-            Ok(_) => {}
-        }
+        line.read(buffer).await.ok()?;
     }
 }
 
-/// Reads until the head is complete; `None` when the client is gone. The head stays in `buffer`.
+/// Reads until the head is complete, or refused. It stays in `buffer`.
 async fn read_head(
-    stream: &mut TcpStream,
+    line: &mut Line,
     buffer: &mut BytesMut,
     bytes_max: usize,
-) -> Result<Option<Head>, Refusal> {
+) -> Result<Result<Head, Refusal>, Broken> {
     // Parsing begins anew each time. It is tried when the head may be complete, and else only when
     // twice as much has come: a client that sends byte by byte costs no more than one that does
     // not.
@@ -170,28 +179,22 @@ async fn read_head(
             || memchr::memmem::find(buffer, b"\n\n").is_some();
         if is_complete || buffer.len() >= 2 * tried_bytes || buffer.len() > bytes_max {
             tried_bytes = buffer.len();
-            match head::parse(buffer)? {
-                Some(head) if head.length <= bytes_max => return Ok(Some(head)),
-                Some(_) => return Err(Refusal::HeadTooLarge),
-                None if buffer.len() > bytes_max => return Err(Refusal::HeadTooLarge),
-                None => {}
+            match head::parse(buffer) {
+                Ok(Some(head)) if head.length <= bytes_max => return Ok(Ok(head)),
+                Ok(None) if buffer.len() <= bytes_max => {}
+                Ok(_) => return Ok(Err(Refusal::HeadTooLarge)),
+                Err(refusal) => return Ok(Err(refusal)),
             }
         }
-        buffer.reserve(1024);
-        match stream.read_buf(buffer).await {
-            Ok(0) | Err(_) => return Ok(None),
-            Ok(_) => {}
-        }
+        line.read(buffer).await?;
     }
 }
 
-async fn refuse(edge: &Edge, mut stream: TcpStream, refusal: Refusal) {
+async fn refuse(edge: &Edge, mut line: Line, refusal: Refusal) {
     edge.metrics().refused.of(refusal.label()).increment();
     let farewell = async {
-        stream.write_all(&refusal.answer()).await?;
-        stream.shutdown().await?;
-        let mut rest = (&mut stream).take(LINGER_BYTES_MAX as u64);
-        tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
+        line.write_all(&refusal.answer()).await?;
+        line.finish(LINGER_BYTES_MAX).await
     };
     // Whether the client reads its refusal is its own affair.
     let _ = timeout(LINGER, farewell).await;

@@ -5,12 +5,13 @@
 //! short write is the hub's affair, a failed one too.
 
 use std::collections::HashMap;
-use std::io::{ErrorKind, IoSlice, Write};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
+use super::session::{Peer, Session};
 use crate::hub;
 
 /// Sockets of a block: 4 KiB, a page.
@@ -25,6 +26,12 @@ pub(super) struct Sockets {
     blocks: Vec<Block>,
     /// Addresses of clients that came through a proxy; the others' are asked of their sockets.
     forwarded: HashMap<u32, SocketAddr>,
+    /// The TLS of those that have any.
+    sessions: HashMap<u32, Box<Session>>,
+    /// Where records are made, for all of them.
+    records: Vec<u8>,
+    /// Where pieces that become records are put together.
+    plain: Vec<u8>,
     /// Bytes written since the shard last asked.
     written: u64,
 }
@@ -37,8 +44,14 @@ struct Block {
 }
 
 impl Sockets {
-    /// The slot has no socket; `forwarded` is the client's address by a proxy's word.
-    pub(super) fn put(&mut self, slot: u32, socket: TcpStream, forwarded: Option<SocketAddr>) {
+    /// The slot has no socket; `session` is its TLS if it has any, `forwarded` is the client's address by a proxy's word.
+    pub(super) fn put(
+        &mut self,
+        slot: u32,
+        socket: TcpStream,
+        session: Option<Box<Session>>,
+        forwarded: Option<SocketAddr>,
+    ) {
         let (block, place) = place_of(slot);
         if self.blocks.len() <= block {
             self.blocks.resize_with(block + 1, Block::default);
@@ -51,6 +64,9 @@ impl Sockets {
         block.sockets[place] = Some(socket);
         if let Some(client) = forwarded {
             self.forwarded.insert(slot, client);
+        }
+        if let Some(session) = session {
+            self.sessions.insert(slot, session);
         }
     }
 
@@ -84,14 +100,38 @@ impl Sockets {
         let Some(mut socket) = self.take(slot) else {
             return;
         };
-        if !self.forwarded.is_empty() {
-            self.forwarded.remove(&slot);
-            if self.forwarded.is_empty() {
-                self.forwarded = HashMap::new();
-            }
+        remove(&mut self.forwarded, slot);
+        if let Some(mut session) = remove(&mut self.sessions, slot) {
+            self.records.clear();
+            session.goodbye(&mut self.records);
+            session.write_aside(&self.records, &mut socket);
         }
         let _ = registry.deregister(&mut socket);
         let _ = socket.shutdown(Shutdown::Write);
+    }
+
+    /// What the client says, without its TLS; 0 at its end, `Interrupted` when it has said nothing
+    /// yet, `InvalidData` when that is no TLS. `None` when the socket is gone.
+    pub(super) fn read(&mut self, slot: u32, scratch: &mut [u8]) -> Option<io::Result<usize>> {
+        let socket = self.get_mut(slot)?;
+        let read = match socket.read(scratch) {
+            Ok(read @ 1..) if !self.sessions.is_empty() => read,
+            other => return Some(other),
+        };
+        let Some(mut session) = self.sessions.remove(&slot) else {
+            return Some(Ok(read));
+        };
+        let (mut plain, mut outgoing) = (Vec::new(), std::mem::take(&mut self.records));
+        outgoing.clear();
+        let received = session.receive(&scratch[..read], &mut plain, &mut outgoing);
+        session.write_aside(&outgoing, self.get_mut(slot)?);
+        self.sessions.insert(slot, session);
+        self.records = outgoing;
+        Some(match (received, plain.len()) {
+            (Err(misspoken), _) => Err(io::Error::new(ErrorKind::InvalidData, misspoken)),
+            (Ok(Peer::Open), 0) => Err(ErrorKind::Interrupted.into()),
+            (Ok(_), count) => Ok(count),
+        })
     }
 
     pub(super) fn interest(&mut self, slot: u32, interest: Interest, registry: &Registry) -> bool {
@@ -108,7 +148,16 @@ impl Sockets {
         std::mem::take(&mut self.written)
     }
 
-    fn outcome(&mut self, result: std::io::Result<usize>) -> Option<usize> {
+    /// Through its TLS.
+    fn write_sealed(&mut self, slot: u32, bytes: &[u8]) -> Option<usize> {
+        let (block, place) = place_of(slot);
+        let socket = self.blocks.get_mut(block)?.sockets.get_mut(place)?;
+        let session = self.sessions.get_mut(&slot)?;
+        let result = session.write(bytes, socket.as_mut()?, &mut self.records);
+        self.outcome(result)
+    }
+
+    fn outcome(&mut self, result: io::Result<usize>) -> Option<usize> {
         match result {
             Ok(written) => {
                 self.written += written as u64;
@@ -118,6 +167,30 @@ impl Sockets {
             Err(_) => None,
         }
     }
+}
+
+/// Takes a row out of a table that gives its room back when it is empty.
+fn remove<T>(table: &mut HashMap<u32, T>, slot: u32) -> Option<T> {
+    let removed = table.remove(&slot)?;
+    if table.is_empty() {
+        *table = HashMap::new();
+    }
+    Some(removed)
+}
+
+/// Says why a connection is not held. The socket is fresh: what does not fit is given up.
+pub(super) fn refuse(mut socket: TcpStream, session: Option<Box<Session>>, answer: &[u8]) {
+    let mut records = Vec::new();
+    let _ = match session {
+        None => socket.write(answer).map(drop),
+        Some(mut session) => {
+            let sealed = session.encrypt(answer, &mut records);
+            session.goodbye(&mut records);
+            session.write_aside(&records, &mut socket);
+            sealed.map_err(io::Error::other)
+        }
+    };
+    let _ = socket.shutdown(Shutdown::Write);
 }
 
 /// The block of a slot, and the place in it.
@@ -130,6 +203,9 @@ impl hub::Sockets for Sockets {
         if bytes.is_empty() {
             return Some(0);
         }
+        if !self.sessions.is_empty() && self.sessions.contains_key(&slot) {
+            return self.write_sealed(slot, bytes);
+        }
         let result = loop {
             match self.get_mut(slot)?.write(bytes) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -140,6 +216,17 @@ impl hub::Sockets for Sockets {
     }
 
     fn write_vectored(&mut self, slot: u32, pieces: &[IoSlice<'_>]) -> Option<usize> {
+        if !self.sessions.is_empty() && self.sessions.contains_key(&slot) {
+            // Records are made of what lies together: one, not one for each piece.
+            let mut plain = std::mem::take(&mut self.plain);
+            plain.clear();
+            for piece in pieces {
+                plain.extend_from_slice(piece);
+            }
+            let written = self.write_sealed(slot, &plain);
+            self.plain = plain;
+            return written;
+        }
         let result = loop {
             match self.get_mut(slot)?.write_vectored(pieces) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

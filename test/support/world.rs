@@ -21,6 +21,8 @@ pub(crate) const OWNER: Owner = Owner(1);
 
 /// A running edge.
 pub(crate) struct World {
+    #[allow(dead_code, reason = "for tests of what no command reaches")]
+    pub(crate) edge: edge::Edge,
     pub(crate) bridge: Bridge,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) owner: Arc<Told>,
@@ -61,6 +63,7 @@ impl World {
             panic!("the first listener of a test is on TCP")
         };
         let world = World {
+            edge,
             bridge,
             metrics,
             owner,

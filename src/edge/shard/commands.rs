@@ -7,7 +7,8 @@ use mio::{Interest, Token};
 use super::{Running, label};
 use crate::edge::newsfeed::News;
 use crate::edge::queue::{Adoption, ShardAnswer, ShardCommand};
-use crate::edge::refusal;
+use crate::edge::refusal::Refusal;
+use crate::edge::sockets;
 use crate::hub::Sent;
 use crate::metrics::{self, Dropped};
 use crate::wire::{Event, Gone, OpenedInfo, Reason, Signal};
@@ -112,6 +113,7 @@ impl Running {
     fn adopt(&mut self, adoption: Adoption) {
         let Adoption {
             socket,
+            session,
             forwarded,
             id,
             framing,
@@ -126,7 +128,7 @@ impl Running {
                 .refused
                 .of(metrics::Refused::Unavailable)
                 .increment();
-            refusal::write_id_limit(&mut socket);
+            sockets::refuse(socket, session, &Refusal::ID.answer());
             return;
         };
         let token = Token(conn.slot as usize);
@@ -135,7 +137,7 @@ impl Running {
                 .poll
                 .registry()
                 .register(&mut socket, token, Interest::READABLE);
-        self.sockets.put(conn.slot, socket, forwarded);
+        self.sockets.put(conn.slot, socket, session, forwarded);
         let peer = self.sockets.peer(conn.slot);
         self.shard.permits.keep(conn.slot, permit);
         let transport = framing.transport();

@@ -8,7 +8,7 @@
 
 mod commands;
 
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -166,17 +166,17 @@ impl Running {
     /// Looks for the end of the connection; what the client sends is not kept. Reads until the
     /// socket is empty, because the poller tells an edge only once.
     fn read(&mut self, slot: u32) -> Option<Reason> {
-        let socket = self.sockets.get_mut(slot)?;
         let mut scratch = [0; STRAY_BYTES_MAX];
         let mut stray = 0;
         loop {
-            match socket.read(&mut scratch) {
+            match self.sockets.read(slot, &mut scratch)? {
                 Ok(0) => return Some(Reason::Client),
                 Ok(count) => stray += count,
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => return None,
                     ErrorKind::Interrupted => {}
                     ErrorKind::ConnectionReset => return Some(Reason::Client),
+                    ErrorKind::InvalidData => return Some(Reason::Protocol),
                     _ => return Some(Reason::Io),
                 },
             }
