@@ -7,7 +7,7 @@
 #[expect(dead_code, reason = "other tests need more of it")]
 mod world;
 
-use lariat::edge::WhenFull;
+use lariat::edge::{StreamRoute, WhenFull};
 use lariat::metrics::Dropped;
 use lariat::wire::{Event, Id, Message};
 use world::World;
@@ -133,4 +133,34 @@ fn the_memory_of_all_is_paid_by_the_fullest() {
     let ticks = "4\r\ntick\r\n".repeat(sends + 1);
     assert_eq!(modest.read_until(ticks.as_bytes()), ticks);
     assert_eq!(world.metrics.outbox_bytes.value(), 0);
+}
+
+/// A route's own policy goes before the one of all; the path decides.
+#[test]
+fn each_route_has_its_policy() {
+    let world = World::start(|config| {
+        config.outbox_bytes_max = 256 * 1024;
+        let path = "/states/{id}/now".parse().expect("it is a path");
+        let mut states = StreamRoute::new(path);
+        states.when_full = Some(WhenFull::KeepLatest);
+        config.routes = vec![states, StreamRoute::default()];
+    });
+    let _state = world.client("GET /states/1/now HTTP/1.1\r\nHost: test\r\n\r\n");
+    let _stream = world.stream(2, "");
+    world.owner.wait("both", |told| {
+        let opened = |event: &&Event| matches!(event, Event::Opened { .. });
+        told.events.iter().filter(opened).count() == 2
+    });
+    let mut number = 0;
+    while world.send(2, numbered(number)) == 1 {
+        assert_eq!(world.send(1, numbered(number)), 1);
+        number += 1;
+        assert!(number < 10_000, "an outbox has a limit");
+    }
+    let closed = |event: &&Event| matches!(event, Event::Closed { .. });
+    world.owner.wait("the end of one", |told| {
+        told.events.iter().filter(closed).count() == 1
+    });
+    assert_eq!(world.send(1, Message::new("still there")), 1);
+    assert_eq!(world.send(2, Message::new("gone")), 0);
 }

@@ -41,6 +41,7 @@ pub(super) struct Http {
     pub(super) connections_max: Option<usize>,
     pub(super) connections_per_id_max: Option<usize>,
     pub(super) listener: Option<Vec<Listener>>,
+    pub(super) route: Option<Vec<Route>>,
     pub(super) trusted_proxies: Option<Vec<String>>,
     pub(super) connections_per_address_max: Option<usize>,
     pub(super) accept_rate_max: Option<u32>,
@@ -63,6 +64,14 @@ pub(super) struct Listener {
     pub(super) unix_mode: Option<String>,
     pub(super) certificate: Option<PathBuf>,
     pub(super) key: Option<PathBuf>,
+}
+
+/// `[[http.route]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Route {
+    pub(super) path: String,
+    pub(super) when_full: Option<String>,
 }
 
 /// `[outbox]`

@@ -251,7 +251,18 @@ fn edge_config(args: &NodeArgs, file: &File) -> Result<edge::Config, Error> {
     if let Some(text) = &outbox.when_full {
         edge.when_full = parse("outbox.when_full", text)?;
     }
+    if let Some(routes) = &http.route {
+        edge.routes = routes.iter().map(stream_route).collect::<Result<_, _>>()?;
+    }
     Ok(edge)
+}
+
+fn stream_route(route: &file::Route) -> Result<edge::StreamRoute, Error> {
+    let mut stream = edge::StreamRoute::new(parse("http.route.path", &route.path)?);
+    if let Some(text) = &route.when_full {
+        stream.when_full = Some(parse("http.route.when_full", text)?);
+    }
+    Ok(stream)
 }
 
 fn dist_config(args: NodeArgs, file: File) -> Result<dist::Config, Error> {

@@ -17,6 +17,7 @@ use super::origin::{Network, Trust};
 use super::proxy;
 use super::refusal::Refusal;
 use super::route::{Route, route};
+use super::stream_route::StreamRoute;
 use super::{Config, greeting};
 use crate::wire::Id;
 
@@ -30,7 +31,7 @@ pub fn heads(data: &[u8]) {
         Ok(Some(head)) if head.length > bytes_max => Refusal::HeadTooLarge,
         Ok(Some(head)) => {
             read_again(&data[..head.length], &head);
-            match route(&head, true) {
+            match route(&head, &[StreamRoute::default()], true) {
                 Ok(found) => return answered(&head, found),
                 Err(refusal) => refusal,
             }
@@ -117,10 +118,10 @@ fn latin(text: &str) -> String {
 
 fn answered(head: &Head, found: Route) {
     assert_eq!((head.method.as_str(), head.has_body), ("GET", false));
-    let Route::Stream { id, framing } = found else {
+    let Route::Stream { id, framing, .. } = &found else {
         return;
     };
-    let text = match &id {
+    let text = match id {
         Id::Int(number) => number.to_string().into_bytes(),
         Id::Bin(bytes) => bytes.to_vec(),
         Id::Term(_) => panic!("no path makes a term"),
@@ -132,7 +133,8 @@ fn answered(head: &Head, found: Route) {
         path,
         ..head.clone()
     };
-    assert_eq!(route(&again, true), Ok(Route::Stream { id, framing }));
+    let framing = *framing;
+    assert_eq!(route(&again, &[StreamRoute::default()], true), Ok(found));
     let greeting = greeting::greeting(framing, Duration::from_secs(3), 0.5, SystemTime::UNIX_EPOCH);
     assert!(greeting.starts_with(b"HTTP/1.1 200 OK\r\n"));
 }

@@ -36,6 +36,7 @@ mod session_test;
 mod shard;
 mod socket_file;
 mod sockets;
+mod stream_route;
 mod sweep;
 mod tls;
 mod watchers;
@@ -54,6 +55,7 @@ pub use listen::{Address, Listen, NoAddress};
 pub use newsfeed::{News, Newsfeed, Taken};
 pub use origin::{Network, NoNetwork, Trust};
 pub use queue::{Answer, QueueFull, ShardAnswer};
+pub use stream_route::{StreamPath, StreamRoute};
 pub use tls::{Tls, TlsError};
 pub use watchers::Watch;
 
@@ -124,7 +126,10 @@ pub struct Config {
     pub outbox_messages_max: usize,
     /// Bytes waiting for all connections together. Default: 256 MiB.
     pub outbox_total_bytes_max: usize,
-    /// What becomes of a connection, or its messages, when its outbox is full. Default: close.
+    /// Where streams are held; the first whose path fits. Default: `/stream/{id}`.
+    pub routes: Vec<StreamRoute>,
+    /// What becomes of a connection, or its messages, when its outbox is full, where its route does
+    /// not say. Default: close.
     pub when_full: WhenFull,
     /// Bytes of commands waiting for one shard, without what is covered by credit. Default: 64 MiB,
     /// the size of one distribution frame. An eighth of it is the credit of each producer.
@@ -155,6 +160,7 @@ impl Default for Config {
             outbox_bytes_max: 256 * 1024,
             outbox_messages_max: 256,
             outbox_total_bytes_max: 256 * 1024 * 1024,
+            routes: vec![StreamRoute::default()],
             when_full: WhenFull::Close,
             queue_bytes_max: 64 * 1024 * 1024,
             news_max: 200_000,

@@ -1,13 +1,14 @@
 //! Which path leads where.
 //!
-//! Pure: a request head in, a route or a refusal out. The routes are fixed: streams always, the
-//! demo's two when the demo is on.
+//! Pure: a request head in, a route or a refusal out. Streams go where the config says, the first of
+//! its routes first; the demo's two are fixed, and there when the demo is on.
 
 use percent_encoding::percent_decode_str;
 
 use super::head::Head;
 use super::refusal::Refusal;
-use crate::hub::Framing;
+use super::stream_route::StreamRoute;
+use crate::hub::{Framing, WhenFull};
 use crate::wire::Id;
 
 /// The longest id a path may carry, in bytes after decoding; that of a node name, and more than
@@ -17,21 +18,23 @@ const ID_BYTES_MAX: usize = 255;
 /// Where a request goes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Route {
-    /// `GET /stream/{id}`: held by a shard.
-    Stream { id: Id, framing: Framing },
+    /// `GET` on a path of streams: held by a shard. The policy is the route's own, if it has one.
+    Stream {
+        id: Id,
+        framing: Framing,
+        when_full: Option<WhenFull>,
+    },
     /// `GET /` and what the page there asks for: an ordinary answer.
     Demo,
 }
 
 /// The route of a request.
-pub(super) fn route(head: &Head, demo: bool) -> Result<Route, Refusal> {
-    let stream = head
-        .path
-        .strip_prefix("/stream/")
-        .filter(|rest| !rest.contains('/'));
-    let route = match (stream, head.path.as_str()) {
-        (Some(""), _) => return Err(Refusal::NotFound),
-        (Some(segment), _) => {
+pub(super) fn route(head: &Head, streams: &[StreamRoute], demo: bool) -> Result<Route, Refusal> {
+    let path = head.path.as_str();
+    let found = |route: &StreamRoute| Some((route.segment(path)?, route.when_full));
+    let stream = streams.iter().find_map(found);
+    let route = match (stream, path) {
+        (Some((segment, when_full)), _) => {
             if !is_encoded(segment.as_bytes()) {
                 return Err(Refusal::BadRequest("a percent sign without two digits"));
             }
@@ -48,6 +51,7 @@ pub(super) fn route(head: &Head, demo: bool) -> Result<Route, Refusal> {
             Route::Stream {
                 id: Id::from_path_segment(&segment),
                 framing,
+                when_full,
             }
         }
         (None, "/" | "/demo/connections") if demo => Route::Demo,
@@ -85,13 +89,14 @@ mod tests {
             forwarded_for: Vec::new(),
             length: 0,
         };
-        route(&head, demo)
+        route(&head, &[StreamRoute::default()], demo)
     }
 
     fn stream(id: Id) -> Result<Route, Refusal> {
         Ok(Route::Stream {
             id,
             framing: Framing::ChunkedSse,
+            when_full: None,
         })
     }
 

@@ -45,7 +45,7 @@ pub(super) async fn serve(edge: Edge, mut visitor: Visitor) {
         return;
     };
     let routed = read.and_then(|head| {
-        let found = route(&head, config.demo)?;
+        let found = route(&head, &config.routes, config.demo)?;
         visitor.has_forwarded(&edge, &head.forwarded_for)?;
         Ok(found)
     });
@@ -55,7 +55,11 @@ pub(super) async fn serve(edge: Edge, mut visitor: Visitor) {
             drop(visitor);
             return demo::serve(&edge, &buffer, line).await;
         }
-        Ok(Route::Stream { id, framing }) => match edge.permits().acquire(visitor.guest.take()) {
+        Ok(Route::Stream {
+            id,
+            framing,
+            when_full,
+        }) => match edge.permits().acquire(visitor.guest.take()) {
             None => Refusal::CONNECTIONS,
             Some(permit) => {
                 let Ok((socket, session)) = line.into_parts() else {
@@ -70,7 +74,7 @@ pub(super) async fn serve(edge: Edge, mut visitor: Visitor) {
                     forwarded: visitor.forwarded,
                     id,
                     framing,
-                    when_full: config.when_full,
+                    when_full: when_full.unwrap_or(config.when_full),
                     greeting,
                     permit,
                 };
