@@ -42,7 +42,7 @@ fn panels(samples: &[Sample]) -> Vec<Panel> {
             lines: vec![("open", line(|s| Some(f64::from(s.open))))],
         },
         Panel {
-            caption: "latency of the second before, ms",
+            caption: "latency, ms",
             lines: vec![
                 ("p50", line(|s| s.latency_us_p50.map(|us| us as f64 / 1e3))),
                 ("p99", line(|s| s.latency_us_p99.map(|us| us as f64 / 1e3))),
@@ -79,12 +79,14 @@ fn draw(
         chart
             .configure_mesh()
             .disable_x_mesh()
+            .light_line_style(TRANSPARENT)
+            .y_label_formatter(&|value| format!("{value}"))
             .x_label_formatter(&|seconds| format!("{seconds:.0} s"))
             .draw()?;
         for (at, (name, points)) in panel.lines.iter().enumerate() {
-            let color = Palette99::pick(at).to_rgba();
+            let color = Palette99::pick(at).stroke_width(2);
             chart
-                .draw_series(LineSeries::new(points.iter().copied(), &color))?
+                .draw_series(LineSeries::new(points.iter().copied(), color))?
                 .label(*name)
                 .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 16, y)], color));
         }

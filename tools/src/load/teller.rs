@@ -5,6 +5,9 @@
 
 use std::time::{Duration, Instant};
 
+use hdrhistogram::Histogram;
+
+use super::class;
 use super::memory::Memory;
 use super::options::Options;
 use super::report::{Connected, Expected, Report, StormOver, rate};
@@ -13,14 +16,20 @@ use super::timeline::{Sample, Timeline};
 use super::{Error, plot, write_file};
 use crate::output;
 
-/// How often progress is told, and a sample taken for the plot.
+/// How often progress is told.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// How often a sample is taken for the plot: a storm is over within a second.
+const SAMPLE_EVERY: Duration = Duration::from_millis(200);
 
 pub(super) struct Teller<'a> {
     options: &'a Options,
     started: Instant,
     told: Instant,
+    sampled: Instant,
     messages_before: u64,
+    /// Since the last progress.
+    latency_us: Histogram<u64>,
     timeline: Timeline,
     memory: Memory,
     told_storm: bool,
@@ -35,7 +44,9 @@ impl<'a> Teller<'a> {
             options,
             started: now,
             told: now,
+            sampled: now,
             messages_before: 0,
+            latency_us: class::histogram(),
             timeline: Timeline::new(),
             memory,
             told_storm: false,
@@ -44,7 +55,7 @@ impl<'a> Teller<'a> {
 
     /// When it wants to speak again.
     pub(super) fn next_at(&self) -> Instant {
-        self.told + PROGRESS_EVERY
+        self.sampled + SAMPLE_EVERY
     }
 
     /// `None`: no process is watched.
@@ -74,7 +85,7 @@ impl<'a> Teller<'a> {
         output::print(&line).map_err(Error::Output)
     }
 
-    /// Says what is due: that the storm is over, and once a second how it goes.
+    /// Says what is due: that the storm is over, and once a second how it goes; takes samples.
     pub(super) fn turn(
         &mut self,
         now: Instant,
@@ -89,19 +100,22 @@ impl<'a> Teller<'a> {
         if now < self.next_at() {
             return Ok(());
         }
-        let since = now - self.told;
-        self.told = now;
+        self.sampled = now;
         let rss_bytes = self.options.watch_pid.and_then(|pid| self.memory.look(pid));
         let lately = &mut tally.fast.latency_us_lately;
-        let quantile = |at| (!lately.is_empty()).then(|| lately.value_at_quantile(at));
-        let sample = Sample {
-            seconds: (now - self.started).as_secs_f64(),
-            open,
-            rss_bytes,
-            latency_us_p50: quantile(0.5),
-            latency_us_p99: quantile(0.99),
-        };
+        let seconds = (now - self.started).as_secs_f64();
+        self.timeline
+            .push(Sample::new(seconds, open, rss_bytes, lately));
+        let added = self.latency_us.add(&*lately);
+        added.expect("the two have the same bounds");
         lately.reset();
+        if now < self.told + PROGRESS_EVERY {
+            return Ok(());
+        }
+        let since = now - self.told;
+        self.told = now;
+        let sample = Sample::new(seconds, open, rss_bytes, &self.latency_us);
+        self.latency_us.reset();
         let messages = tally.messages();
         let per_second = rate(messages - self.messages_before, since);
         self.messages_before = messages;
@@ -110,7 +124,6 @@ impl<'a> Teller<'a> {
             "{}",
             progress(&sample, connections, coming, messages, per_second)
         );
-        self.timeline.push(sample);
         Ok(())
     }
 

@@ -1,8 +1,10 @@
-//! A run over time: a sample a second, and fewer once the run is long.
+//! A run over time: five samples a second, and fewer once the run is long.
 //!
 //! It draws nothing and measures nothing.
 
-/// Two hours of seconds: more points than any plot has dots across.
+use hdrhistogram::Histogram;
+
+/// More points than any plot has dots across.
 const SAMPLES_MAX: usize = 7200;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -14,6 +16,25 @@ pub(super) struct Sample {
     /// Of the messages since the sample before; none when there were none.
     pub(super) latency_us_p50: Option<u64>,
     pub(super) latency_us_p99: Option<u64>,
+}
+
+impl Sample {
+    /// With the latencies of these messages.
+    pub(super) fn new(
+        seconds: f64,
+        open: u32,
+        rss_bytes: Option<u64>,
+        latency_us: &Histogram<u64>,
+    ) -> Self {
+        let quantile = |at| (!latency_us.is_empty()).then(|| latency_us.value_at_quantile(at));
+        Self {
+            seconds,
+            open,
+            rss_bytes,
+            latency_us_p50: quantile(0.5),
+            latency_us_p99: quantile(0.99),
+        }
+    }
 }
 
 #[derive(Debug)]
