@@ -298,8 +298,7 @@ impl Driver {
             return;
         }
         if abruptly {
-            // Where it fails the connection has ended already.
-            let _ = SockRef::from(&held.socket).set_linger(Some(Duration::ZERO));
+            reset_when_closed(&held.socket);
         }
         let is_slow = held.pace.is_some();
         self.tally.class(is_slow).counts.left += 1;
@@ -379,6 +378,13 @@ impl Holder for Driver {
     }
 
     fn end(&mut self) -> Result<(), Error> {
+        let held = self.states.iter().filter_map(|state| match state {
+            State::Held(held) => Some(held),
+            _ => None,
+        });
+        for held in held.filter(|_| self.plan.reset) {
+            reset_when_closed(&held.socket);
+        }
         Ok(())
     }
 }
@@ -394,6 +400,11 @@ fn open(
     let mut socket = sources.connect(plan.address, is_slow)?;
     registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
     Ok(socket)
+}
+
+fn reset_when_closed(socket: &TcpStream) {
+    // Where it fails the connection has ended already.
+    let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
 }
 
 fn numbered(number: usize) -> u32 {

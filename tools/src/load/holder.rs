@@ -29,6 +29,6 @@ pub(super) trait Holder {
 
     fn asked(&self) -> Asked;
 
-    /// Takes in what was counted and not yet told.
+    /// Takes in what was counted and not yet told; what is held is closed after this.
     fn end(&mut self) -> Result<(), Error>;
 }

@@ -50,7 +50,7 @@ pub(super) fn run(holder: &mut impl Holder) -> Result<(), Error> {
             output::print(&line).map_err(Error::Output)?;
         }
         if is_last {
-            return Ok(());
+            return holder.end();
         }
         holder.turn(told + TELL_EVERY)?;
     }

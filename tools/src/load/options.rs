@@ -81,6 +81,9 @@ pub(crate) struct Options {
     /// Hold the streams until standard input ends, also after --expect was reached
     #[arg(long)]
     pub(super) until_stdin_closes: bool,
+    /// End the run with resets: no local port then rests a minute (TIME_WAIT) before the next run
+    #[arg(long)]
+    pub(super) reset: bool,
     /// Also write the "connected" line to this file
     #[arg(long, value_name = "FILE")]
     pub(super) ready_file: Option<PathBuf>,

@@ -41,6 +41,7 @@ pub(super) struct Plan {
     pub(super) drop_for: Option<Duration>,
     pub(super) drop_every: Option<Duration>,
     pub(super) storm_at: Option<Duration>,
+    pub(super) reset: bool,
     /// Count messages by id, for the ids that so many connections use.
     pub(super) per_id: Option<(IdRange, u32)>,
 }
@@ -123,6 +124,7 @@ impl Plan {
             drop_for: options.drop_for,
             drop_every: options.drop_every,
             storm_at: options.storm_at,
+            reset: options.reset,
             per_id: options
                 .per_id
                 .is_some()

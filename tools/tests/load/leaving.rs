@@ -94,6 +94,23 @@ fn churn_goes_round_and_leaves_everybody_there() {
 }
 
 #[test]
+fn a_run_may_end_with_resets() {
+    for (processes, has_reset) in [(1, true), (2, true), (1, false)] {
+        let server = Server::start(stream);
+        let reset = if has_reset { "--reset" } else { "" };
+        let arguments = format!("--connections 2 --processes {processes} --duration 1ms {reset}");
+        let client = Client::load(&server.url(), &arguments);
+        client.wait_for("connected");
+        let (report, status) = client.report();
+        assert_eq!(status, 0, "{report:#}");
+        for mut stream in server.streams_of(2) {
+            let ended = std::io::Read::read(&mut stream.socket, &mut [0]);
+            assert_eq!(ended.is_err(), has_reset, "{ended:?}");
+        }
+    }
+}
+
+#[test]
 fn who_is_dropped_stays_away_for_its_time() {
     let server = Server::start(stream);
     let client = Client::load(
