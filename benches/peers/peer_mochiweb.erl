@@ -6,7 +6,7 @@
 
 -export([start/2, open/1, send/3, all/3, finish/1]).
 %% On the server.
--export([serve/1, requested/1, streaming/3]).
+-export([serve/1, requested/1, streaming/2]).
 
 -define(ASK_EVERY, 256).
 
@@ -79,16 +79,19 @@ route(Id, Message) ->
 requested(Request) ->
     "/stream/" ++ Id = mochiweb_request:get(path, Request),
     ets:insert(streams, {list_to_integer(Id), self()}),
-    Response = mochiweb_request:respond({200, [], chunked}, Request),
+    mochiweb_request:respond({200, [], chunked}, Request),
     Socket = mochiweb_request:get(socket, Request),
     ok = mochiweb_socket:setopts(Socket, [{active, once}]),
-    proc_lib:hibernate(?MODULE, streaming, [list_to_integer(Id), Socket, Response]).
+    mochiweb_request:cleanup(Request),
+    %% The request, with its fields, is not kept: only what a chunk needs.
+    proc_lib:hibernate(?MODULE, streaming, [list_to_integer(Id), Socket]).
 
-streaming(Id, Socket, Response) ->
+streaming(Id, Socket) ->
     receive
         {message, Message} ->
-            mochiweb_response:write_chunk(Message, Response),
-            proc_lib:hibernate(?MODULE, streaming, [Id, Socket, Response]);
+            Size = integer_to_list(byte_size(Message), 16),
+            ok = mochiweb_socket:send(Socket, [Size, "\r\n", Message, "\r\n"]),
+            proc_lib:hibernate(?MODULE, streaming, [Id, Socket]);
         {tcp_closed, _} ->
             ets:delete_object(streams, {Id, self()}),
             exit(normal);

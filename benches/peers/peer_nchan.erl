@@ -52,7 +52,8 @@ config(Dir, Module, Http, Connections) ->
     ].
 
 open(Http) ->
-    Options = [binary, {active, false}, {nodelay, true}],
+    %% From an address that no stream comes from: its ports are free.
+    Options = [binary, {active, false}, {nodelay, true}, {ip, {127, 0, 0, 9}}],
     [{connect(Http, Options), 0} || _ <- lists:seq(1, ?SOCKETS)].
 
 connect(Http, Options) ->

@@ -14,7 +14,7 @@
     {pos_integer(), binary() | none}.
 start(Program, Args, Env, Ready) ->
     Owner = self(),
-    spawn(fun() ->
+    {_, Started} = spawn_monitor(fun() ->
         Monitor = monitor(process, Owner),
         Taskset = os:find_executable("taskset"),
         Port = open_port({spawn_executable, Taskset}, [{args, ["-c", "0", Program | Args]},
@@ -24,7 +24,8 @@ start(Program, Args, Env, Ready) ->
         run(Port, Monitor, OsPid)
     end),
     receive
-        {started, _, OsPid, Said} -> {OsPid, Said}
+        {started, _, OsPid, Said} -> demonitor(Started, [flush]), {OsPid, Said};
+        {'DOWN', Started, process, _, Reason} -> error({not_started, Program, Reason})
     after ?DEADLINE_MS -> error({not_started, Program})
     end.
 
@@ -38,7 +39,9 @@ said(Port, Ready) ->
                 nomatch -> said(Port, Ready)
             end;
         {Port, {exit_status, Status}} ->
-            exit({ended_with, Status})
+            exit({ended_with, Status});
+        {Port, _} ->
+            said(Port, Ready)
     end.
 
 run(Port, Monitor, OsPid) ->

@@ -157,7 +157,7 @@ numbers(#{url := Url, all_url := AllUrl, os_pids := OsPids, connections := N} = 
 
 load(#{args := Args, connections := N}, Url, Expect) ->
     lariat_load:start(peers_program:client_command(), Url, ["--connections", integer_to_list(N),
-        "--source-addresses", "8", "--expect", integer_to_list(Expect), "--timeout", "60s" | Args]).
+        "--reset", "--expect", integer_to_list(Expect), "--timeout", "60s" | Args]).
 
 reported(Load) ->
     #{<<"ok">> := Ok} = Report = lariat_load:heard(Load, <<"report">>),
