@@ -69,7 +69,8 @@ The run ends at the first of: --duration over; --expect reached and quiet, or --
 every stream closed; SIGTERM or SIGINT. The report is printed in each case.
 
 Exit status: 0 as expected; 1 not: the number of messages differs from --expect, a message \
-reached the wrong id, an answer broke its format, or somebody is not back from the storm; 64 usage; 74 input or output failed.
+reached the wrong id, an answer broke its format, or somebody is not back from the storm; 64 usage; \
+74 input or output failed.
 
 Examples:
   Hold 10,000 streams until interrupted:

@@ -1,7 +1,7 @@
 //! What this machine can do at most: a bare loop of `write(2)` to sockets, with nothing around it.
 //!
-//! It is no server: it answers whoever connects, one after the other, and then only writes. No poller, no
-//! queue, no table. What a real node needs beyond that is what its work costs. The reading side is
+//! It is no server: it answers whoever connects, one after the other, and then only writes. No
+//! poller, no queue, no table. What a real node needs beyond that is what its work costs. The reading side is
 //! a process of its own, the load generator, which also says that everything arrived.
 
 mod phase;

@@ -13,7 +13,8 @@ use super::streams::Streams;
 /// Writes between two looks at the clock.
 const WRITES_PER_LOOK: u32 = 64;
 
-/// A paced writer rests this long when nothing is due: short beside a millisecond, long beside a write.
+/// A paced writer rests this long when nothing is due: short beside a millisecond, long beside a
+/// write.
 const REST: Duration = Duration::from_micros(100);
 
 #[derive(Debug, Clone, Copy)]

@@ -1,5 +1,5 @@
-//! The load generator as the client of another tool: a process of its own that holds streams, counts,
-//! and is asked what arrived.
+//! The load generator as the client of another tool: a process of its own that holds streams,
+//! counts, and is asked what arrived.
 //!
 //! It prints nothing and judges only the format of what came.
 

@@ -5,13 +5,13 @@
 //! messages. A stream that the server ends is over: only those that leave by themselves return.
 //!
 //! * What is asked: `options`, `target` (URL, ids, request), `plan` (one process's part of it).
-//! * Holding: `driver` is the poller that turns `schedule` (when to open), `source` and `socket` (from
-//!   where, and how), `leaves` (who goes when), `pace` (slow readers) and `connection` (made of `head`,
-//!   `chunked`, `sse`, `stamp`: bytes to events). `crew` is several of it, each a `member`; `holder`
-//!   is what both are, and `client` lends it to other tools.
+//! * Holding: `driver` is the poller that turns `schedule` (when to open), `source` and `socket`
+//!   (from where, and how), `leaves` (who goes when), `pace` (slow readers) and `connection` (made of
+//!   `head`, `chunked`, `sse`, `stamp`: bytes to events). `crew` is several of it, each a `member`;
+//!   `holder` is what both are, and `client` lends it to other tools.
 //! * Counting: `tally`, made of `class` and `storm`.
-//! * Telling: `run` turns a holder, the `goal` (when it is over) and the `teller` (`report`, `timeline`,
-//!   `plot`, `memory`); `stop` is who may end it.
+//! * Telling: `run` turns a holder, the `goal` (when it is over) and the `teller` (`report`,
+//!   `timeline`, `plot`, `memory`); `stop` is who may end it.
 
 mod chunked;
 mod class;

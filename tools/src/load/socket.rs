@@ -31,7 +31,8 @@ impl Refusal {
     }
 }
 
-/// Begins to connect, with as little receive buffer as possible if it shall be `small`; the socket becomes writable when it did or failed.
+/// Begins to connect, with as little receive buffer as possible if it shall be `small`; the socket
+/// becomes writable when it did or failed.
 pub(super) fn connect(
     target: SocketAddr,
     source: Option<SocketAddr>,
