@@ -207,7 +207,11 @@ fn fit_open_files(edge: &mut edge::Config) {
     // Heads being read hold descriptors too, and must not take them all.
     edge.heads_max = edge.heads_max.min(limit / 16).max(1);
     let heads = edge.heads_max * edge.listen.len();
-    let room = limit.saturating_sub(OPEN_FILES_RESERVE + heads).max(1);
+    // The reserve has room for those that one listener has refused; each further listener has its own.
+    let refused = edge::REFUSED_WAITING_MAX * edge.listen.len().saturating_sub(1);
+    let room = limit
+        .saturating_sub(OPEN_FILES_RESERVE + heads + refused)
+        .max(1);
     let wanted = edge.connections_max;
     edge.connections_max = wanted.min(room);
     tracing::info!(

@@ -15,9 +15,9 @@ use super::refusal::Refusal;
 /// How long a refused client has for its request.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Refused connections that wait. Their descriptors come from the reserve of 256 that
-/// connections do not use.
-const WAITING_MAX: usize = 128;
+/// Refused connections of one listener that wait. Each takes a descriptor, so they have to fit what is
+/// kept free of connections; in a storm they still have some milliseconds.
+pub const WAITING_MAX: usize = 128;
 
 /// What is read of a request before its end, without looking at it: a head has at most that much.
 const READ_BYTES: usize = 8 * 1024;

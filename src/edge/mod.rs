@@ -51,6 +51,7 @@ use tokio::sync::{oneshot, watch};
 
 pub use batch::Batch;
 pub use credit::{Credit, Ledger};
+pub use farewell::WAITING_MAX as REFUSED_WAITING_MAX;
 pub use listen::{Address, Listen, NoAddress};
 pub use newsfeed::{News, Newsfeed, Taken};
 pub use origin::{Network, NoNetwork, Trust};
