@@ -17,8 +17,12 @@ start(Program, Args, Env, Ready) ->
     {_, Started} = spawn_monitor(fun() ->
         Monitor = monitor(process, Owner),
         Taskset = os:find_executable("taskset"),
-        Port = open_port({spawn_executable, Taskset}, [{args, ["-c", "0", Program | Args]},
-            {env, Env}, {line, 4096}, binary, exit_status, stderr_to_stdout]),
+        %% Should this VM crash, the kernel ends the program.
+        Ends = ["setpriv", "--pdeathsig", "TERM"],
+        Port = open_port({spawn_executable, Taskset}, [
+            {args, ["-c", "0"] ++ Ends ++ [Program | Args]}, {env, Env},
+            {line, 4096}, binary, exit_status, stderr_to_stdout
+        ]),
         {os_pid, OsPid} = erlang:port_info(Port, os_pid),
         Owner ! {started, self(), OsPid, said(Port, Ready)},
         run(Port, Monitor, OsPid)
