@@ -2,7 +2,7 @@
 # without make.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-otp check fuzz bench bench-dist clean
+.PHONY: help run test test-otp check fuzz bench bench-dist bench-edge clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z-]*\): .*## /\1	/p' Makefile | awk -F '\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -27,6 +27,9 @@ bench: ## What is measured, at full size: counts must be exact, times are printe
 
 bench-dist: ## What receiving from Erlang costs, beside a C node on ei and beside Erlang
 	@scripts/bench-dist
+
+bench-edge: ## What writing to streams and accepting them costs, beside bare loops of system calls
+	@scripts/bench-edge
 
 clean: ## Remove what was built or unpacked, and the data of `make run`
 	rm -rf target _build _otp run fuzz/target
