@@ -85,15 +85,17 @@ impl Owners {
         self.credits.open(owner, Arc::clone(&credit));
         let attached = self.sync(edge, credit, 0);
         let granted = (attached.epoch, attached.credit.window());
-        self.owners.insert(owner, attached);
-        self.metrics.owners.set(self.owners.len() as u64);
+        if self.owners.insert(owner, attached).is_none() {
+            self.metrics.owners.add(1);
+        }
         Some(granted)
     }
 
     pub(super) fn detach(&mut self, owner: Owner) {
         self.credits.close(owner);
-        self.owners.remove(&owner);
-        self.metrics.owners.set(self.owners.len() as u64);
+        if self.owners.remove(&owner).is_some() {
+            self.metrics.owners.sub(1);
+        }
     }
 
     /// The beginning of a new epoch for one owner.

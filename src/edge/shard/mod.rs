@@ -66,6 +66,7 @@ struct Running {
 impl Shard {
     /// Runs until told to stop.
     pub(super) fn run(self) {
+        metrics::count_in_lane(self.number);
         let mut running = Running {
             shard: self,
             sockets: Sockets::default(),

@@ -1,58 +1,15 @@
 //! Every counter and gauge of the edge, declared once: name, unit, help.
 //!
-//! Counting is one relaxed atomic addition; nothing is allocated and nothing is registered at run
-//! time, so a metric that is not in the table below does not exist. No HTTP here: `admin` serves
+//! Counting is one relaxed atomic addition in a lane that no other shard writes to (`number`); nothing
+//! is allocated and nothing is registered at run time, so a metric that is not in the table below
+//! does not exist. No HTTP here: `admin` serves
 //! the text. Names follow the Prometheus conventions (`_total` for counters, base units).
 
+mod number;
+
 use std::fmt::Write;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A number that only grows.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// Adds one.
-    pub fn increment(&self) {
-        self.add(1);
-    }
-
-    /// Adds `n`.
-    pub fn add(&self, n: u64) {
-        self.0.fetch_add(n, Ordering::Relaxed);
-    }
-
-    /// The sum so far.
-    pub fn value(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// A number that grows and shrinks.
-#[derive(Debug, Default)]
-pub struct Gauge(AtomicU64);
-
-impl Gauge {
-    /// Adds `n`.
-    pub fn add(&self, n: u64) {
-        self.0.fetch_add(n, Ordering::Relaxed);
-    }
-
-    /// Takes `n` away. Callers take away only what they added.
-    pub fn sub(&self, n: u64) {
-        self.0.fetch_sub(n, Ordering::Relaxed);
-    }
-
-    /// Sets it to `n`.
-    pub fn set(&self, n: u64) {
-        self.0.store(n, Ordering::Relaxed);
-    }
-
-    /// The number now.
-    pub fn value(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
+pub use number::{Counter, Gauge, count_in_lane};
 
 /// The values that one label of a metric can have, known at compile time.
 pub trait Label: Copy + 'static {
