@@ -68,14 +68,14 @@ async fn serve(settings: Settings) -> Result<(), String> {
         _ = interrupt.recv() => "SIGINT",
         () = stdin_end(), if settings.stop_on_stdin_eof => "end of standard input",
     };
-    tracing::info!(cause, "stopping: connections are told goodbye");
+    tracing::info!(cause, "stopping; a second signal ends at once");
     // A second signal means: now.
     tokio::select! {
         in_time = node.stop() => {
             if in_time {
                 tracing::info!("stopped");
             } else {
-                tracing::warn!("stopped before everything had ended: the drain timeout is over");
+                tracing::warn!("stopped before Erlang had heard of everything: the drain timeout is over");
             }
         }
         _ = terminate.recv() => tracing::warn!("stopped at once by a second SIGTERM"),

@@ -3,9 +3,11 @@
 //! Used by `main` and by tests alike. No logic of its own: what it joins is told apart by types,
 //! commands come from `dist` and go to `bridge`, events the other way.
 
+mod drain;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use crate::admin;
 use crate::admin::Readiness;
@@ -15,6 +17,8 @@ use crate::edge::{self, Edge};
 use crate::memory;
 use crate::metrics::Metrics;
 use crate::wire::{Command, Conn, Event, Gone, InfoValue, Owner, Watcher};
+
+pub use drain::Config as Drain;
 
 /// The rooms' configs.
 #[derive(Clone, Debug)]
@@ -27,13 +31,8 @@ pub struct Config {
     pub dist: dist::Config,
     /// What the operator sees.
     pub admin: admin::Config,
-    /// How long stopping may take. Default: [`Config::DRAIN_TIMEOUT`].
-    pub drain_timeout: Duration,
-}
-
-impl Config {
-    /// Ten seconds: what service managers wait for at least before they kill.
-    pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+    /// How it takes its leave.
+    pub drain: drain::Config,
 }
 
 /// Why the node did not start; each is the operator's to mend, and says how.
@@ -61,7 +60,7 @@ pub struct Node {
     readiness: Readiness,
     admin: SocketAddr,
     metrics: Arc<Metrics>,
-    drain_timeout: Duration,
+    drain: drain::Config,
 }
 
 /// Starts everything; logs one line per listener. Call it inside a tokio runtime.
@@ -98,7 +97,6 @@ pub async fn start(mut config: Config) -> Result<Node, Error> {
     assert!(links.0.set(dist).is_ok(), "the links are set once");
     readiness.set(true);
     tokio::spawn(memory::watch(Arc::clone(&metrics)));
-    let drain_timeout = config.drain_timeout;
     Ok(Node {
         edge,
         bridge,
@@ -106,7 +104,7 @@ pub async fn start(mut config: Config) -> Result<Node, Error> {
         readiness,
         admin,
         metrics,
-        drain_timeout,
+        drain: config.drain,
     })
 }
 
@@ -131,11 +129,12 @@ impl Node {
         &self.metrics
     }
 
-    /// Stops in order: readiness turns, accepting stops, connections are told goodbye, owners hear
-    /// of it, links close. Takes no longer than the drain timeout; `false` when it took too long.
+    /// Stops in order: readiness turns, accepting stops, connections leave, owners hear of it, links
+    /// close. Takes no longer than the drain timeout; `false` when what follows on the connections
+    /// took too long.
     pub async fn stop(self) -> bool {
-        self.readiness.set(false);
-        self.edge.stop_accepting();
+        let end = tokio::time::Instant::now() + self.drain.timeout;
+        drain::drain(self.drain, &self.edge, &self.readiness, &self.metrics).await;
         let bridge = self.bridge.clone();
         let in_order = async {
             // Stopping shards and pump blocks; it must not block the runtime.
@@ -145,9 +144,7 @@ impl Node {
             }
             self.links.dist().stop().await;
         };
-        tokio::time::timeout(self.drain_timeout, in_order)
-            .await
-            .is_ok()
+        tokio::time::timeout_at(end, in_order).await.is_ok()
     }
 }
 

@@ -59,6 +59,7 @@ message(#{socket := Socket, transport := Transport} = Stream) ->
         {chunked, <<"\n">>} -> message(Stream);
         {chunked, Data} -> Data;
         {sse, <<":", _/binary>>} -> message(Stream);
+        {sse, <<"retry: ", _/binary>>} -> message(Stream);
         {sse, Event} -> data(binary:split(Event, <<"\n">>, [global]))
     end.
 

@@ -25,6 +25,7 @@
     wrong_cookie/1,
     malformed_frame/1,
     no_connection_no_hang/1,
+    close_all_drains/1,
     graceful_stop/1,
     exit_codes/1,
     real_input/1
@@ -52,6 +53,7 @@ all() ->
         wrong_cookie,
         malformed_frame,
         no_connection_no_hang,
+        close_all_drains,
         graceful_stop,
         exit_codes,
         real_input
@@ -395,6 +397,22 @@ no_connection_no_hang(Config) ->
     {error, noconnection} = call(App, lariat, info, [Node]),
     Edge = lariat_site:edge(Site, "lariat"),
     up(App, Node),
+    well(App, Edge).
+
+%% `close_all': those who are there leave at the rate, Erlang is told why, and others may come.
+close_all_drains(Config) ->
+    Site = ?config(site, Config),
+    #{http := Http, admin := Admin, node := Node} = Edge = lariat_site:edge(Site, "lariat"),
+    App = attached(Site, "app", [Node]),
+    Streams = [lariat_client:open(Http, Id, sse) || Id <- lists:seq(1, 50)],
+    seen(App, 50),
+    {ok, #{connections := 50}} =
+        call(App, gen_server, call, [{lariat, Node}, {close_all, 200}]),
+    [closed = lariat_client:message(Stream) || Stream <- Streams],
+    seen(App, 0),
+    {200, _, Metrics} = lariat_client:get(Admin, "/metrics"),
+    Line = <<"lariat_closed_total{reason=\"drain\"} 50\n">>,
+    ?assertMatch({_, _}, binary:match(Metrics, Line)),
     well(App, Edge).
 
 %% SIGTERM: every stream ends in order, Erlang is told, exit status 0.

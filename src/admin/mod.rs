@@ -2,7 +2,8 @@
 //!
 //! | route | answer |
 //! |---|---|
-//! | `GET /healthz` | 200 `ok` while the node takes connections, 503 `stopping` from the moment it stops |
+//! | `GET /healthz` | 200 `ok` while the process works, also while it starts and stops |
+//! | `GET /readyz` | 200 `ready` while new connections are welcome; 503 while the node starts, stops, or a drain goes on |
 //! | `GET /metrics` | the Prometheus text format, version 0.0.4 |
 //!
 //! It is given handles (metrics, readiness), never internals, and changes nothing. It has no
@@ -53,7 +54,7 @@ pub struct Error {
     source: std::io::Error,
 }
 
-/// Whether the node takes connections. Cloning shares the state.
+/// Whether the node welcomes new connections. Cloning shares the state.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness(Arc<AtomicBool>);
 
@@ -115,18 +116,24 @@ fn answer<B>(
     readiness: &Readiness,
 ) -> Response<Full<Bytes>> {
     let text = "text/plain; charset=utf-8";
-    let is_ready = readiness.0.load(Ordering::Relaxed);
+    let is_draining = metrics.draining.value() > 0;
+    let is_ready = readiness.0.load(Ordering::Relaxed) && !is_draining;
     let (status, content_type, body) = match (request.uri().path(), request.method()) {
-        ("/healthz" | "/metrics", method) if method != Method::GET && method != Method::HEAD => (
-            StatusCode::METHOD_NOT_ALLOWED,
-            text,
-            "this path has only GET\n".to_owned(),
-        ),
-        ("/healthz", _) if is_ready => (StatusCode::OK, text, "ok\n".to_owned()),
-        ("/healthz", _) => (
+        ("/healthz" | "/readyz" | "/metrics", method)
+            if method != Method::GET && method != Method::HEAD =>
+        {
+            (
+                StatusCode::METHOD_NOT_ALLOWED,
+                text,
+                "this path has only GET\n".to_owned(),
+            )
+        }
+        ("/healthz", _) => (StatusCode::OK, text, "ok\n".to_owned()),
+        ("/readyz", _) if is_ready => (StatusCode::OK, text, "ready\n".to_owned()),
+        ("/readyz", _) => (
             StatusCode::SERVICE_UNAVAILABLE,
             text,
-            "stopping\n".to_owned(),
+            "not ready: starting, draining or stopping\n".to_owned(),
         ),
         ("/metrics", _) => (
             StatusCode::OK,
@@ -136,7 +143,7 @@ fn answer<B>(
         _ => (
             StatusCode::NOT_FOUND,
             text,
-            "here are /healthz and /metrics\n".to_owned(),
+            "here are /healthz, /readyz and /metrics\n".to_owned(),
         ),
     };
     let mut answer = Response::builder()

@@ -175,15 +175,10 @@ impl Down {
     }
 
     fn close_all(&self, per_second: u32, answer: Option<Answer>) {
-        let shards = self.edge.shards();
-        let gather = answer.map(|answer| Gather::closed(shards, answer));
-        for shard in 0..shards {
-            // The rate is divided so that the parts add up to it; a shard whose part is nothing
-            // closes one a second, or its connections would never go.
-            let share = |upto: usize| (u64::from(per_second) * upto as u64) / shards as u64;
-            let part = u32::try_from(share(shard + 1) - share(shard)).expect("a part is no more");
+        let gather = answer.map(|answer| Gather::closed(self.edge.shards(), answer));
+        for (shard, part) in self.edge.rates(per_second) {
             self.edge
-                .close_all(shard, part.max(1), gather.as_ref().map(Gather::part));
+                .close_all(shard, part, gather.as_ref().map(Gather::part));
         }
     }
 

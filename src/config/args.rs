@@ -73,7 +73,7 @@ pub(super) struct NodeArgs {
     /// The certificate's private key (PEM)
     #[arg(long, value_name = "FILE", requires = "https")]
     pub(super) key: Option<PathBuf>,
-    /// Where /healthz and /metrics are [default: 127.0.0.1:8001]
+    /// Where /healthz, /readyz and /metrics are [default: 127.0.0.1:8001]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(super) admin: Option<SocketAddr>,
     /// Where Erlang nodes connect [default: 127.0.0.1:0]

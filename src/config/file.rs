@@ -20,6 +20,8 @@ pub(super) struct File {
     pub(super) connect: Option<Vec<String>>,
     pub(super) shards: Option<usize>,
     pub(super) drain_timeout: Option<Span>,
+    pub(super) drain_grace: Option<SpanOrOff>,
+    pub(super) drain_rate: Option<u32>,
     #[serde(default)]
     pub(super) http: Http,
     #[serde(default)]
@@ -51,6 +53,7 @@ pub(super) struct Http {
     pub(super) heartbeat: Option<SpanOrOff>,
     pub(super) client_timeout: Option<SpanOrOff>,
     pub(super) retry: Option<Span>,
+    pub(super) drain_spread: Option<Span>,
     pub(super) queue_bytes_max: Option<Size>,
 }
 

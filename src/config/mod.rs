@@ -170,9 +170,7 @@ fn compose(args: NodeArgs, file: File) -> Result<Settings, Error> {
             what: format!("{log_filter:?}: {error}"),
         });
     }
-    let drain_timeout = file
-        .drain_timeout
-        .map_or(node::Config::DRAIN_TIMEOUT, |span| span.0);
+    let drain = drain_config(&file)?;
     let log_format = args.log_format.or(file.log.format).unwrap_or_default();
     let stop_on_stdin_eof = args.stop_on_stdin_eof;
     let dist = dist_config(args, file)?;
@@ -181,7 +179,7 @@ fn compose(args: NodeArgs, file: File) -> Result<Settings, Error> {
         bridge: bridge::Config::default(),
         dist,
         admin,
-        drain_timeout,
+        drain,
     };
     Ok(Settings {
         node,
@@ -234,6 +232,7 @@ fn edge_config(args: &NodeArgs, file: &File) -> Result<edge::Config, Error> {
         .client_timeout
         .map_or(edge.client_timeout, |span| span.0);
     edge.retry = http.retry.map_or(edge.retry, |span| span.0);
+    edge.drain_spread = http.drain_spread.map_or(edge.drain_spread, |span| span.0);
     edge.queue_bytes_max = http
         .queue_bytes_max
         .map_or(edge.queue_bytes_max, |size| size.0);
@@ -263,6 +262,20 @@ fn stream_route(route: &file::Route) -> Result<edge::StreamRoute, Error> {
         stream.when_full = Some(parse("http.route.when_full", text)?);
     }
     Ok(stream)
+}
+
+fn drain_config(file: &File) -> Result<node::Drain, Error> {
+    let default = node::Drain::default();
+    let grace = match file.drain_grace {
+        Some(span) => span.0.unwrap_or_default(),
+        None => default.grace,
+    };
+    let at_least_one = |rate: u32| positive("drain_rate", rate as usize).map(|_| rate);
+    Ok(node::Drain {
+        timeout: file.drain_timeout.map_or(default.timeout, |span| span.0),
+        grace,
+        rate: file.drain_rate.map(at_least_one).transpose()?,
+    })
 }
 
 fn dist_config(args: NodeArgs, file: File) -> Result<dist::Config, Error> {

@@ -13,22 +13,17 @@ use crate::wire::Transport;
 /// The greeting of a connection. `retry` is what SSE clients are asked to wait before they come
 /// back, spread over a half to one and a half of it by `random` (between 0 and 1).
 pub(super) fn greeting(framing: Framing, retry: Duration, random: f64, date: SystemTime) -> Bytes {
-    let (content_type, begin) = match framing.transport() {
-        Transport::Chunked => ("application/octet-stream", String::new()),
-        Transport::Sse => {
-            let retry_ms = retry.mul_f64(0.5 + random).as_millis();
-            ("text/event-stream", format!("retry: {retry_ms}\n\n"))
-        }
+    let content_type = match framing.transport() {
+        Transport::Chunked => "application/octet-stream",
+        Transport::Sse => "text/event-stream",
     };
-    let is_chunked = matches!(framing, Framing::Chunked | Framing::ChunkedSse);
-    let (encoding, begin) = match (is_chunked, begin.len()) {
-        (false, _) => ("", begin),
-        (true, 0) => ("Transfer-Encoding: chunked\r\n", begin),
-        (true, size) => (
-            "Transfer-Encoding: chunked\r\n",
-            format!("{size:x}\r\n{begin}\r\n"),
-        ),
+    let encoding = match framing {
+        Framing::Chunked | Framing::ChunkedSse => "Transfer-Encoding: chunked\r\n",
+        Framing::Plain | Framing::PlainSse => "",
     };
+    let retry_ms = retry.mul_f64(0.5 + random).as_millis();
+    let begin = framing.retry(u32::try_from(retry_ms).unwrap_or(u32::MAX));
+    let begin = begin.unwrap_or_default();
     // X-Accel-Buffering asks nginx and its kin to pass events on as they come.
     let head = format!(
         "HTTP/1.1 200 OK\r\nDate: {}\r\nContent-Type: {content_type}\r\n\

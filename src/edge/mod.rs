@@ -11,6 +11,7 @@ mod batch;
 mod credit;
 mod demo;
 mod door;
+mod drain;
 mod farewell;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
@@ -67,6 +68,7 @@ use crate::metrics::Metrics;
 use crate::wire::{Conn, Gone, Id, Ids, Message, Reason, SHARDS_MAX, Signal, Transport, Watcher};
 use addresses::Addresses;
 use door::Door;
+use drain::Comeback;
 use permit::{Kept, Permits};
 use queue::{Queue, ShardCommand};
 use shard::{Shard, WAKE};
@@ -121,6 +123,9 @@ pub struct Config {
     pub client_timeout: Option<Duration>,
     /// What SSE clients are asked to wait before they reconnect, ± 50 %. Default: 3 s.
     pub retry: Duration,
+    /// Those who are sent away by a drain are asked to come back over this time, so that they do not
+    /// come all at once; half of [`Config::retry`] goes before it. Default: 10 s.
+    pub drain_spread: Duration,
     /// Bytes waiting for one connection. Default: 256 KiB.
     pub outbox_bytes_max: usize,
     /// Messages waiting for one connection. Default: 256.
@@ -158,6 +163,7 @@ impl Default for Config {
             heartbeat: Some(Duration::from_secs(25)),
             client_timeout: Some(Duration::from_secs(30)),
             retry: Duration::from_secs(3),
+            drain_spread: Duration::from_secs(10),
             outbox_bytes_max: 256 * 1024,
             outbox_messages_max: 256,
             outbox_total_bytes_max: 256 * 1024 * 1024,
@@ -242,6 +248,7 @@ pub fn start(config: Config, metrics: Arc<Metrics>) -> Result<Edge, Error> {
             newsfeed: Arc::clone(&newsfeed),
             metrics: Arc::clone(&metrics),
             sweep: Sweep::new(config.heartbeat, fastrand::f64()),
+            comeback: Comeback::new(config.retry, config.drain_spread),
             watchers: Watchers::default(),
         };
         let thread = std::thread::Builder::new().name(format!("shard-{number}"));
@@ -350,9 +357,14 @@ impl Edge {
         )
     }
 
-    /// Closes all connections of `shard` at a steady rate.
+    /// Closes those who are connected to `shard` now, at a steady rate; 0 stops doing so.
     pub fn close_all(&self, shard: usize, per_second: u32, answer: Option<Answer>) {
         self.0.queues[shard].push(ShardCommand::CloseAll { per_second, answer });
+    }
+
+    /// What each shard has to close in a second so that all together close `per_second`.
+    pub fn rates(&self, per_second: u32) -> impl Iterator<Item = (usize, u32)> {
+        drain::rates(per_second, self.shards())
     }
 
     /// Asks for the connections of an id.
@@ -430,15 +442,15 @@ impl Edge {
                 sample.extend(part);
             }
         }
-        let gauges = [
-            crate::metrics::Transport::Chunked,
-            crate::metrics::Transport::Sse,
-        ];
-        let total = gauges
-            .map(|label| self.0.metrics.connections.of(label).value())
-            .iter()
-            .sum();
-        (sample, total)
+        (sample, self.held())
+    }
+
+    /// How many connections are held.
+    pub fn held(&self) -> u64 {
+        let labels = crate::metrics::Transport::ALL.iter();
+        labels
+            .map(|&label| self.0.metrics.connections.of(label).value())
+            .sum()
     }
 
     /// Stops accepting; what is held stays.

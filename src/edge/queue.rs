@@ -36,7 +36,7 @@ pub(super) enum ShardCommand {
         reason: Reason,
         answer: Option<Answer>,
     },
-    /// Close all connections at this rate; 0 stops doing so.
+    /// Close those who are connected now, at this rate; 0 stops doing so.
     CloseAll {
         per_second: u32,
         answer: Option<Answer>,

@@ -76,7 +76,7 @@ impl<S: BuildHasher> Hub<S> {
             self.outputs.push_back(Output::Drained { conn, id });
         }
         if let Some(ending) = outbox.ending {
-            self.close(slot, ending.reason, sockets);
+            self.close(slot, ending.reason, ending.retry_ms, sockets);
         }
     }
 

@@ -60,6 +60,16 @@ impl Framing {
         }
     }
 
+    /// What asks an SSE client to wait so long before it comes back; other clients have no ear for it.
+    pub fn retry(self, wait_ms: u32) -> Option<String> {
+        let field = format!("retry: {wait_ms}\n\n");
+        match self {
+            Framing::Chunked | Framing::Plain => None,
+            Framing::PlainSse => Some(field),
+            Framing::ChunkedSse => Some(format!("{:x}\r\n{field}\r\n", field.len())),
+        }
+    }
+
     /// What tells the client that `lost` messages are missing here: an event called `gap` whose data is
     /// their number, or an empty line in a chunk whose extension is `lost` (RFC 9112, section 7.1.1).
     /// A body without chunks has no room for it.
@@ -229,6 +239,16 @@ mod tests {
             framed(Framing::ChunkedSse, &Message::new("")),
             "8\r\ndata: \n\n\r\n"
         );
+    }
+
+    #[test]
+    fn events_alone_have_a_retry() {
+        assert_eq!(Framing::Chunked.retry(1000), None);
+        assert_eq!(Framing::Plain.retry(1000), None);
+        let plain = Framing::PlainSse.retry(1000);
+        assert_eq!(plain.as_deref(), Some("retry: 1000\n\n"));
+        let chunked = Framing::ChunkedSse.retry(1000);
+        assert_eq!(chunked.as_deref(), Some("d\r\nretry: 1000\n\n\r\n"));
     }
 
     #[test]

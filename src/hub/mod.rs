@@ -319,7 +319,7 @@ impl<S: BuildHasher> Hub<S> {
         let head = self.index.head(self.hasher.hash_one(id), id, &self.slots);
         let closing: Vec<u32> = slots_from(head, &self.slots).collect();
         for &slot in &closing {
-            self.close(slot, reason.clone(), sockets);
+            self.close(slot, reason.clone(), None, sockets);
         }
         closing.len() as u64
     }
@@ -334,7 +334,7 @@ impl<S: BuildHasher> Hub<S> {
         let Some(slot) = self.slots.find(conn) else {
             return false;
         };
-        self.close(slot, reason, sockets);
+        self.close(slot, reason, None, sockets);
         true
     }
 
@@ -347,11 +347,13 @@ impl<S: BuildHasher> Hub<S> {
         true
     }
 
-    /// Closes up to `count` connections that are not ending already; says how many.
+    /// Closes up to `count` connections that are not ending already; says how many. Each SSE client
+    /// is asked to wait for what `retry_ms` draws before it comes back.
     pub fn handle_drain(
         &mut self,
         count: usize,
         reason: &Reason,
+        mut retry_ms: impl FnMut() -> u32,
         sockets: &mut impl Sockets,
     ) -> usize {
         let mut closed = 0;
@@ -364,7 +366,7 @@ impl<S: BuildHasher> Hub<S> {
             self.drain = (self.drain + 1) % all;
             let held = self.slots.get(self.drain);
             if held.is_some_and(|held| !held.is_ending()) {
-                self.close(self.drain, reason.clone(), sockets);
+                self.close(self.drain, reason.clone(), Some(retry_ms()), sockets);
                 closed += 1;
             }
         }

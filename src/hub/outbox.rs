@@ -41,6 +41,8 @@ enum Waiting {
 pub(super) struct Ending {
     /// Why it closes.
     pub(super) reason: Reason,
+    /// What its client is asked to wait before it comes back.
+    pub(super) retry_ms: Option<u32>,
     /// Whether a sweep has found it waiting; the next one ends it.
     pub(super) swept: bool,
 }

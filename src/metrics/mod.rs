@@ -263,6 +263,8 @@ metrics! {
         "Connections that have been held.";
     closed: By<Closed, Counter> = "lariat_closed_total",
         "Held connections that have closed.";
+    draining: Gauge = "lariat_draining_connections",
+        "Connections that a drain has still to send away; readiness waits for 0.";
     accepted: Counter = "lariat_accepted_total",
         "Sockets accepted by the HTTP listeners.";
     accept_pauses: Counter = "lariat_accept_pauses_total",

@@ -5,6 +5,7 @@
 use mio::{Interest, Token};
 
 use super::{Running, label};
+use crate::edge::drain::Drain;
 use crate::edge::newsfeed::News;
 use crate::edge::queue::{Adoption, ShardAnswer, ShardCommand};
 use crate::edge::refusal::Refusal;
@@ -55,9 +56,13 @@ impl Running {
                 }
             }
             ShardCommand::CloseAll { per_second, answer } => {
-                self.drain = (per_second > 0).then_some((per_second, 0.0));
+                let held = hub.held();
+                self.end_drain();
+                if per_second > 0 && held > 0 {
+                    self.drain = Some(Drain::begin(per_second, held, &self.shard.metrics));
+                }
                 if let Some(answer) = answer {
-                    answer(ShardAnswer::Closed(hub.held() as u64));
+                    answer(ShardAnswer::Closed(held as u64));
                 }
             }
             ShardCommand::Connections { id, answer } => {

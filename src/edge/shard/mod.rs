@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use mio::{Events, Interest, Poll, Token};
 
 use super::Hasher;
+use super::drain::{Comeback, Drain};
 use super::newsfeed::{News, Newsfeed};
 use super::permit::Kept;
 use super::queue::{Queue, ShardCommand};
@@ -46,6 +47,7 @@ pub(super) struct Shard {
     pub(super) newsfeed: Arc<Newsfeed>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) sweep: Sweep,
+    pub(super) comeback: Comeback,
     pub(super) watchers: Watchers,
 }
 
@@ -54,8 +56,7 @@ struct Running {
     shard: Shard,
     sockets: Sockets,
     news: Vec<News>,
-    /// Connections to close each second, and those owed from the fraction of a second before.
-    drain: Option<(u32, f64)>,
+    drain: Option<Drain>,
     stopping: bool,
     /// Connections held, by transport: what is to be given back should the hub be lost.
     held: [usize; Transport::ALL.len()],
@@ -97,7 +98,11 @@ impl Running {
         commands: &mut Vec<ShardCommand>,
         before: &mut Instant,
     ) {
-        match self.shard.poll.poll(events, Some(Sweep::TURN)) {
+        let longest = match self.drain {
+            Some(_) => Drain::TURN,
+            None => Sweep::TURN,
+        };
+        match self.shard.poll.poll(events, Some(longest)) {
             Err(error) if error.kind() != ErrorKind::Interrupted => {
                 tracing::error!(%error, shard = self.shard.number, "the poller failed");
                 self.stopping = true;
@@ -141,7 +146,7 @@ impl Running {
         metrics.outbox_bytes.sub(self.told.0);
         metrics.congested.sub(self.told.1);
         self.told = (0, 0);
-        self.drain = None;
+        self.end_drain();
         self.news.clear();
         self.sockets = Sockets::default();
         self.shard.hub = self.shard.hub.successor();
@@ -238,22 +243,13 @@ impl Running {
     }
 
     fn clock(&mut self, elapsed: Duration) {
-        let held = self.shard.hub.held();
-        if let Some((per_second, owed)) = &mut self.drain {
-            *owed = (*owed + elapsed.as_secs_f64() * f64::from(*per_second)).min(held as f64);
-            let count = owed.floor();
-            *owed -= count;
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "0 to held"
-            )]
-            self.shard
-                .hub
-                .handle_drain(count as usize, &Reason::Drain, &mut self.sockets);
-            if held == 0 {
-                self.drain = None;
-            }
+        if let Some(drain) = &mut self.drain {
+            let (metrics, hub) = (&self.shard.metrics, &self.shard.hub);
+            let due = drain.due(elapsed, hub.held(), metrics);
+            let closed = self.send_away(due, &Reason::Drain);
+            let metrics = &self.shard.metrics;
+            let goes_on = |drain: &mut Drain| drain.did(due, closed, metrics);
+            self.drain.take_if(|drain| !goes_on(drain));
             self.outputs();
         }
         if let Some(visit) = self.shard.sweep.visit(elapsed, self.shard.hub.slots()) {
@@ -265,6 +261,21 @@ impl Running {
                 self.shard.sweep.next(fastrand::f64());
             }
             self.outputs();
+        }
+    }
+
+    /// Closes up to `count` connections, and asks each to come back at a time of its own.
+    fn send_away(&mut self, count: usize, reason: &Reason) -> usize {
+        let comeback = self.shard.comeback;
+        let retry_ms = || comeback.wait_ms(fastrand::f64());
+        self.shard
+            .hub
+            .handle_drain(count, reason, retry_ms, &mut self.sockets)
+    }
+
+    fn end_drain(&mut self) {
+        if let Some(drain) = self.drain.take() {
+            drain.end(&self.shard.metrics);
         }
     }
 
@@ -309,10 +320,8 @@ impl Running {
 
     fn stop(mut self) {
         self.shard.queue.close();
-        let all = self.shard.hub.held();
-        self.shard
-            .hub
-            .handle_drain(all, &Reason::Shutdown, &mut self.sockets);
+        self.end_drain();
+        self.send_away(self.shard.hub.held(), &Reason::Shutdown);
         self.outputs();
         // Those that still have an outbox do not read; their sockets close with the shard.
         let mut from = 0;
