@@ -1,0 +1,100 @@
+//! What the edge is told: listeners, limits, times, policies, and their defaults.
+//!
+//! It checks nothing: who makes a config of what an operator wrote says what is accepted.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::{Listen, StreamRoute, Trust, WhenFull};
+use crate::wire::SHARDS_MAX;
+
+/// What the edge is told at start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where HTTP is spoken. Default: 127.0.0.1:8000.
+    pub listen: Vec<Listen>,
+    /// Shards, each a thread. Default: one for each core, at most [`SHARDS_MAX`].
+    pub shards: usize,
+    /// Connections held at the same time. Default: 1,000,000.
+    pub connections_max: usize,
+    /// Connections that share one id. Default: 64, enough for the tabs and devices of a person.
+    pub connections_per_id_max: usize,
+    /// Proxies whose word for the client's address is taken: by PROXY protocol on listeners that have
+    /// it, by `X-Forwarded-For` on all. Default: none.
+    pub trusted_proxies: Trust,
+    /// Connections and heads of one client address, an IPv6 one without its last 64 bits; 0 counts
+    /// none. Default: 0, because behind a proxy or a provider's address translation thousands of
+    /// clients share one, and only the operator knows.
+    pub connections_per_address_max: usize,
+    /// Connections that each listener accepts in a second, after as many at once; the others wait in
+    /// the backlog. 0 is as fast as it goes. Default: 0: the limits on connections and heads hold
+    /// in any storm, and a slower one only lasts longer.
+    pub accept_rate_max: u32,
+    /// Request heads being read at the same time, per listener. Default: 4,096, a second's worth
+    /// of a reconnect storm.
+    pub heads_max: usize,
+    /// Bytes of a request head. Default: 8 KiB, as nginx and Apache have it.
+    pub head_bytes_max: usize,
+    /// Time for a request head. Default: 10 s.
+    pub head_timeout: Duration,
+    /// Heartbeat of a silent connection; `None` sends none. Default: 25 s, below the 30 to 60 s
+    /// after which common proxies give a silent connection up.
+    pub heartbeat: Option<Duration>,
+    /// A client that acknowledges nothing of what was sent to it, or takes nothing, for this long is
+    /// gone; `None` leaves that to the system, which takes a quarter of an hour. Default: 30 s, a
+    /// tunnel's length: with heartbeats a client that vanished is found within a minute.
+    pub client_timeout: Option<Duration>,
+    /// What SSE clients are asked to wait before they reconnect, ± 50 %. Default: 3 s.
+    pub retry: Duration,
+    /// Those who are sent away by a drain are asked to come back over this time, so that they do not
+    /// come all at once; half of [`Config::retry`] goes before it. Default: 10 s.
+    pub drain_spread: Duration,
+    /// Bytes waiting for one connection. Default: 256 KiB.
+    pub outbox_bytes_max: usize,
+    /// Messages waiting for one connection. Default: 256.
+    pub outbox_messages_max: usize,
+    /// Bytes waiting for all connections together. Default: 256 MiB.
+    pub outbox_total_bytes_max: usize,
+    /// Where streams are held; the first whose path fits. Default: `/stream/{id}`.
+    pub routes: Vec<StreamRoute>,
+    /// What becomes of a connection, or its messages, when its outbox is full, where its route does
+    /// not say. Default: close.
+    pub when_full: WhenFull,
+    /// Bytes of commands waiting for one shard, without what is covered by credit. Default: 64 MiB,
+    /// the size of one distribution frame. An eighth of it is the credit of each producer.
+    pub queue_bytes_max: usize,
+    /// News waiting to be told. Default: 200,000, some ten seconds of a connection storm.
+    pub news_max: usize,
+    /// Whether `/` is the demo page. Default: no.
+    pub demo: bool,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Config {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 8000)).into()],
+            shards: cores.min(SHARDS_MAX),
+            connections_max: 1_000_000,
+            connections_per_id_max: 64,
+            trusted_proxies: Trust::default(),
+            connections_per_address_max: 0,
+            accept_rate_max: 0,
+            heads_max: 4096,
+            head_bytes_max: 8 * 1024,
+            head_timeout: Duration::from_secs(10),
+            heartbeat: Some(Duration::from_secs(25)),
+            client_timeout: Some(Duration::from_secs(30)),
+            retry: Duration::from_secs(3),
+            drain_spread: Duration::from_secs(10),
+            outbox_bytes_max: 256 * 1024,
+            outbox_messages_max: 256,
+            outbox_total_bytes_max: 256 * 1024 * 1024,
+            routes: vec![StreamRoute::default()],
+            when_full: WhenFull::Close,
+            queue_bytes_max: 64 * 1024 * 1024,
+            news_max: 200_000,
+            demo: false,
+        }
+    }
+}
