@@ -1,4 +1,4 @@
-//! The program: arguments → config → log → runtime → node → exit code.
+//! The program: arguments → config → log → runtime → node → signals → exit code.
 //!
 //! No logic: what could be wrong is said by `config` and `node`.
 
@@ -6,8 +6,14 @@ use std::io::{IsTerminal, Read, Write};
 use std::process::ExitCode;
 
 use lariat::config::{self, LogFormat, Settings, Task};
-use lariat::node;
+use lariat::node::{self, Node};
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry, fmt};
+
+/// The log's filter, which may change.
+type LogFilter = tracing_subscriber::reload::Handle<EnvFilter, Registry>;
 
 /// Cannot reach or listen (sysexits.h: EX_UNAVAILABLE).
 const EXIT_UNAVAILABLE: u8 = 69;
@@ -31,7 +37,7 @@ fn main() -> ExitCode {
 }
 
 fn run(settings: Settings) -> ExitCode {
-    start_log(&settings);
+    let log = start_log(&settings);
     // Heads, handshakes and the admin side need little; the shards and links have own threads.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -40,7 +46,7 @@ fn run(settings: Settings) -> ExitCode {
         .build();
     let ended = match runtime {
         Ok(runtime) => {
-            let ended = runtime.block_on(serve(settings));
+            let ended = runtime.block_on(serve(settings, &log));
             // A read of standard input may never end: nothing waits for it.
             runtime.shutdown_background();
             ended
@@ -56,17 +62,23 @@ fn run(settings: Settings) -> ExitCode {
     }
 }
 
-async fn serve(settings: Settings) -> Result<(), String> {
+async fn serve(mut settings: Settings, log: &LogFilter) -> Result<(), String> {
     let cannot = |error: std::io::Error| format!("cannot listen for signals: {error}");
     let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
-    let node = node::start(settings.node)
+    let mut hangup = signal(SignalKind::hangup()).map_err(cannot)?;
+    let mut node = node::start(settings.node.clone())
         .await
         .map_err(|error| error.to_string())?;
-    let cause = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-        () = stdin_end(), if settings.stop_on_stdin_eof => "end of standard input",
+    let stdin = stdin_end();
+    tokio::pin!(stdin);
+    let cause = loop {
+        tokio::select! {
+            _ = terminate.recv() => break "SIGTERM",
+            _ = interrupt.recv() => break "SIGINT",
+            () = &mut stdin, if settings.stop_on_stdin_eof => break "end of standard input",
+            _ = hangup.recv() => reload(&mut settings, &mut node, log),
+        }
     };
     tracing::info!(cause, "stopping; a second signal ends at once");
     // A second signal means: now.
@@ -84,6 +96,38 @@ async fn serve(settings: Settings) -> Result<(), String> {
     Ok(())
 }
 
+/// Reads the config again, and takes what may change; what is wrong with it changes nothing.
+fn reload(settings: &mut Settings, node: &mut Node, log: &LogFilter) {
+    let kept = "config not reloaded: the one that runs stays";
+    let read = match config::read(std::env::args_os()) {
+        Ok(Task::Node(read)) => *read,
+        Ok(_) => return tracing::error!("{kept}"),
+        Err(error) => return tracing::error!("{kept}: {error}"),
+    };
+    let changes = settings.changes(&read);
+    let new = settings.reloaded(&read);
+    let certificates = match node.reload(&new.node) {
+        Ok(count) => count,
+        Err(error) => return tracing::error!("{kept}: {error}"),
+    };
+    for config::Change { key, was, is, .. } in changes.iter().filter(|change| change.is_live) {
+        tracing::info!(key, was, is, "config changed");
+    }
+    for config::Change { key, was, is, .. } in changes.iter().filter(|change| !change.is_live) {
+        tracing::warn!(key, was, is, "config not changed: this key needs a restart");
+    }
+    // Here, so that a filter that hides the lines above still shows itself, and one that shows more
+    // shows the line below.
+    if new.log_filter != settings.log_filter
+        && let Err(error) = log.reload(EnvFilter::new(&new.log_filter))
+    {
+        tracing::error!(%error, "the log's filter stays");
+    }
+    let changed = changes.iter().filter(|change| change.is_live).count();
+    tracing::info!(changed, certificates, "config reloaded");
+    *settings = new;
+}
+
 async fn stdin_end() {
     let reading = tokio::task::spawn_blocking(|| {
         let mut ignored = [0; 256];
@@ -93,13 +137,17 @@ async fn stdin_end() {
     let _ = reading.await;
 }
 
-fn start_log(settings: &Settings) {
-    let filter = tracing_subscriber::EnvFilter::new(&settings.log_filter);
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+fn start_log(settings: &Settings) -> LogFilter {
+    let filter = EnvFilter::new(&settings.log_filter);
+    let (filter, handle) = tracing_subscriber::reload::Layer::new(filter);
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let log = tracing_subscriber::registry().with(filter);
     match settings.log_format {
-        LogFormat::Json => log.json().init(),
-        LogFormat::Pretty => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.with(lines.json()).init(),
+        LogFormat::Pretty => {
+            let is_terminal = std::io::stderr().is_terminal();
+            log.with(lines.with_ansi(is_terminal)).init();
+        }
     }
+    handle
 }

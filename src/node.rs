@@ -129,6 +129,20 @@ impl Node {
         &self.metrics
     }
 
+    /// Takes what may change at run time; nobody who is connected notices. Answers how many
+    /// certificates were read again.
+    ///
+    /// # Errors
+    /// When a certificate cannot be shown: then nothing is changed.
+    pub fn reload(&mut self, config: &Config) -> Result<usize, edge::TlsError> {
+        let certificates = self.edge.reload_certificates()?;
+        let mut edge = config.edge.clone();
+        fit_open_files(&mut edge);
+        self.edge.reload(&edge);
+        self.drain = config.drain;
+        Ok(certificates)
+    }
+
     /// Stops in order: readiness turns, accepting stops, connections leave, owners hear of it, links
     /// close. Takes no longer than the drain timeout; `false` when what follows on the connections
     /// took too long.

@@ -3,6 +3,7 @@
 //! The arithmetic of the pace is tested where it is; what Erlang hears, by the suites with Erlang.
 
 #[path = "support/service.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
 mod service;
 
 use std::net::TcpStream;

@@ -5,6 +5,7 @@
 //! overrides the rooms' defaults.
 
 mod args;
+mod changes;
 mod file;
 mod listeners;
 mod units;
@@ -17,6 +18,7 @@ use clap::Parser;
 use crate::dist::{Cookie, NodeName, Peer, Tls};
 use crate::{admin, bridge, dist, edge, node};
 use args::{CommandLine, NodeArgs, Verb};
+pub use changes::Change;
 use file::File;
 
 /// What the program is to do.
@@ -29,7 +31,7 @@ pub enum Task {
 }
 
 /// All that `main` needs to run a node.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// The rooms' configs.
     pub node: node::Config,

@@ -1,11 +1,14 @@
-//! What the edge is told: listeners, limits, times, policies, and their defaults.
+//! What the edge is told: listeners, limits, times, policies, their defaults, and which of them may
+//! change while it runs.
 //!
 //! It checks nothing: who makes a config of what an operator wrote says what is accepted.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::drain::Comeback;
 use super::{Listen, StreamRoute, Trust, WhenFull};
+use crate::hub::Limits;
 use crate::wire::SHARDS_MAX;
 
 /// What the edge is told at start.
@@ -67,6 +70,51 @@ pub struct Config {
     pub news_max: usize,
     /// Whether `/` is the demo page. Default: no.
     pub demo: bool,
+}
+
+impl Config {
+    /// This config with what may change at run time taken from `new`.
+    pub fn reloaded(&self, new: &Config) -> Config {
+        Config {
+            connections_max: new.connections_max,
+            connections_per_id_max: new.connections_per_id_max,
+            trusted_proxies: new.trusted_proxies.clone(),
+            head_bytes_max: new.head_bytes_max,
+            head_timeout: new.head_timeout,
+            heartbeat: new.heartbeat,
+            retry: new.retry,
+            drain_spread: new.drain_spread,
+            outbox_bytes_max: new.outbox_bytes_max,
+            outbox_messages_max: new.outbox_messages_max,
+            outbox_total_bytes_max: new.outbox_total_bytes_max,
+            routes: new.routes.clone(),
+            when_full: new.when_full,
+            demo: new.demo,
+            ..self.clone()
+        }
+    }
+
+    /// What each shard is told of it.
+    pub(super) fn of_shard(&self) -> OfShard {
+        OfShard {
+            limits: Limits {
+                connections_per_id_max: self.connections_per_id_max,
+                outbox_bytes_max: self.outbox_bytes_max,
+                outbox_messages_max: self.outbox_messages_max,
+                outbox_total_bytes_max: self.outbox_total_bytes_max / self.shards,
+            },
+            heartbeat: self.heartbeat,
+            comeback: Comeback::new(self.retry, self.drain_spread),
+        }
+    }
+}
+
+/// What a shard knows of the config.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OfShard {
+    pub(super) limits: Limits,
+    pub(super) heartbeat: Option<Duration>,
+    pub(super) comeback: Comeback,
 }
 
 impl Default for Config {

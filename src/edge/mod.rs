@@ -44,7 +44,7 @@ mod tls;
 mod watchers;
 
 use std::hash::BuildHasher;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 use tokio::sync::{oneshot, watch};
@@ -63,12 +63,11 @@ pub use watchers::Watch;
 
 pub use crate::hub::WhenFull;
 
-use crate::hub::{Hub, Limits};
+use crate::hub::Hub;
 use crate::metrics::Metrics;
 use crate::wire::{Conn, Gone, Id, Ids, Message, Reason, SHARDS_MAX, Signal, Transport, Watcher};
 use addresses::Addresses;
 use door::Door;
-use drain::Comeback;
 use permit::{Kept, Permits};
 use queue::{Queue, ShardCommand};
 use shard::{Shard, WAKE};
@@ -109,7 +108,7 @@ pub enum Error {
 pub struct Edge(Arc<Inner>);
 
 struct Inner {
-    config: Config,
+    config: RwLock<Arc<Config>>,
     queues: Vec<Arc<Queue>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     hasher: Hasher,
@@ -135,12 +134,7 @@ pub fn start(config: Config, metrics: Arc<Metrics>) -> Result<Edge, Error> {
         Addresses::new(config.connections_per_address_max),
     );
     let newsfeed = Arc::new(Newsfeed::new(config.news_max));
-    let limits = Limits {
-        connections_per_id_max: config.connections_per_id_max,
-        outbox_bytes_max: config.outbox_bytes_max,
-        outbox_messages_max: config.outbox_messages_max,
-        outbox_total_bytes_max: config.outbox_total_bytes_max / config.shards,
-    };
+    let of_shard = config.of_shard();
     let (mut queues, mut threads) = (Vec::new(), Vec::new());
     for number in 0..config.shards {
         let poll = mio::Poll::new()?;
@@ -152,12 +146,12 @@ pub fn start(config: Config, metrics: Arc<Metrics>) -> Result<Edge, Error> {
             number,
             poll,
             queue,
-            hub: Hub::new(number, limits, hasher.clone()),
+            hub: Hub::new(number, of_shard.limits, hasher.clone()),
             permits: Kept::new(permits.clone()),
             newsfeed: Arc::clone(&newsfeed),
             metrics: Arc::clone(&metrics),
-            sweep: Sweep::new(config.heartbeat, fastrand::f64()),
-            comeback: Comeback::new(config.retry, config.drain_spread),
+            sweep: Sweep::new(of_shard.heartbeat, fastrand::f64()),
+            comeback: of_shard.comeback,
             watchers: Watchers::default(),
         };
         let thread = std::thread::Builder::new().name(format!("shard-{number}"));
@@ -165,7 +159,7 @@ pub fn start(config: Config, metrics: Arc<Metrics>) -> Result<Edge, Error> {
     }
     let (stop_accepting, stop) = watch::channel(false);
     let edge = Edge(Arc::new(Inner {
-        config,
+        config: RwLock::new(Arc::new(config)),
         queues,
         threads: Mutex::new(threads),
         hasher,
@@ -193,7 +187,8 @@ impl Edge {
     /// # Errors
     /// When one of them cannot be shown: then none is changed.
     pub fn reload_certificates(&self) -> Result<usize, TlsError> {
-        let listeners = self.0.config.listen.iter();
+        let config = self.config();
+        let listeners = config.listen.iter();
         let secured = listeners.filter_map(|listen| listen.tls.as_ref());
         let reloaded = secured
             .map(Tls::read_again)
@@ -201,6 +196,21 @@ impl Edge {
         let count = reloaded.len();
         reloaded.into_iter().for_each(tls::Reloaded::show);
         Ok(count)
+    }
+
+    /// Takes what may change at run time from `new`: see [`Config::reloaded`]. Connections stay.
+    pub fn reload(&self, new: &Config) {
+        let config = Arc::new(self.config().reloaded(new));
+        self.0.permits.set_max(config.connections_max);
+        for queue in &self.0.queues {
+            queue.push(ShardCommand::Reload(Box::new(config.of_shard())));
+        }
+        let mut current = self
+            .0
+            .config
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *current = config;
     }
 
     /// How many shards there are.
@@ -223,7 +233,7 @@ impl Edge {
 
     /// The credit of one more producer, all of it free.
     pub fn ledger(&self) -> Arc<Ledger> {
-        let window = self.0.config.queue_bytes_max / CREDIT_SHARES;
+        let window = self.config().queue_bytes_max / CREDIT_SHARES;
         Ledger::new(window as u64, self.newsfeed())
     }
 
@@ -393,8 +403,10 @@ impl Edge {
         &self.0.queues[self.shard_of(id)]
     }
 
-    fn config(&self) -> &Config {
-        &self.0.config
+    /// As it is now: whoever goes on with it for a while keeps it.
+    fn config(&self) -> Arc<Config> {
+        let config = self.0.config.read();
+        Arc::clone(&config.unwrap_or_else(PoisonError::into_inner))
     }
 
     fn permits(&self) -> &Permits {

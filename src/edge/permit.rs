@@ -13,7 +13,7 @@ use super::addresses::{Addresses, Guest};
 #[derive(Clone, Debug)]
 pub(super) struct Permits {
     used: Arc<AtomicUsize>,
-    max: usize,
+    max: Arc<AtomicUsize>,
     addresses: Addresses,
 }
 
@@ -40,14 +40,15 @@ impl Permits {
     pub(super) fn new(max: usize, addresses: Addresses) -> Permits {
         Permits {
             used: Arc::default(),
-            max,
+            max: Arc::new(max.into()),
             addresses,
         }
     }
 
     /// The right to hold one more, while the limit allows it.
     pub(super) fn acquire(&self, guest: Option<Guest>) -> Option<Permit> {
-        let more = |used| (used < self.max).then_some(used + 1);
+        let max = self.max.load(Ordering::Relaxed);
+        let more = |used| (used < max).then_some(used + 1);
         self.used
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
             .ok()?;
@@ -59,7 +60,12 @@ impl Permits {
 
     /// Whether nobody could have one now.
     pub(super) fn are_taken(&self) -> bool {
-        self.used.load(Ordering::Relaxed) >= self.max
+        self.used.load(Ordering::Relaxed) >= self.max.load(Ordering::Relaxed)
+    }
+
+    /// From now on. Who is held stays, also above it.
+    pub(super) fn set_max(&self, max: usize) {
+        self.max.store(max, Ordering::Relaxed);
     }
 
     /// The connections of each address.

@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use bytes::Bytes;
 
+use super::config::OfShard;
 use super::credit::Credit;
 use super::permit::Permit;
 use super::session::Session;
@@ -55,6 +56,8 @@ pub(super) enum ShardCommand {
     Forget { watcher: Watcher },
     /// Publish a part of the connections for this attachment, beginning with slot `from`.
     Snapshot { attachment: u64, from: u32 },
+    /// These limits and times from now on.
+    Reload(Box<OfShard>),
     /// Close everything and end the thread.
     Stop,
     /// For the test of what a bug costs.

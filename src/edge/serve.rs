@@ -104,7 +104,8 @@ impl Visitor {
 
     /// The same from what fields of the request say, if whoever sent it is such a proxy.
     fn has_forwarded(&mut self, edge: &Edge, forwarded_for: &[u8]) -> Result<(), Refusal> {
-        let trust = &edge.config().trusted_proxies;
+        let config = edge.config();
+        let trust = &config.trusted_proxies;
         let proxy = self.forwarded.or(self.peer);
         match trust.client_behind(proxy, std::iter::once(forwarded_for)) {
             Some(client) if self.is_proxied => self.is_from(edge, client),

@@ -42,6 +42,14 @@ impl Sweep {
         sweep
     }
 
+    /// From now on. The sweep that goes on takes the new period, give or take where it is.
+    pub(super) fn set_heartbeat(&mut self, heartbeat: Option<Duration>, random: f64) {
+        if self.heartbeat != heartbeat {
+            self.heartbeat = heartbeat;
+            self.next(random);
+        }
+    }
+
     /// Draws the period of the next sweep; `random` is between 0 and 1.
     pub(super) fn next(&mut self, random: f64) {
         let base = self.heartbeat.unwrap_or(Self::PERIOD_WITHOUT_HEARTBEAT);

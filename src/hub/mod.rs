@@ -198,6 +198,11 @@ impl<S: BuildHasher> Hub<S> {
         }
     }
 
+    /// From now on. What is above them already stays until it leaves.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// How many connections are held.
     pub fn held(&self) -> usize {
         self.slots.held()

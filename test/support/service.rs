@@ -5,6 +5,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -17,6 +18,8 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) struct Service {
     child: Child,
     log: Arc<Log>,
+    /// Where its config file and others are.
+    pub(crate) folder: PathBuf,
 }
 
 #[derive(Default)]
@@ -52,7 +55,7 @@ impl Service {
                 written.more.notify_all();
             }
         });
-        let service = Service { child, log };
+        let service = Service { child, log, folder };
         service.logged("the listeners", |line| line.contains("\"dist\""));
         service
     }
@@ -72,6 +75,11 @@ impl Service {
         find(&lines).unwrap_or_else(|| panic!("waited in vain for {what}; log: {lines:#?}"))
     }
 
+    /// The log so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lines.lock().expect("nobody panics").join("\n")
+    }
+
     /// Where the listener of this name listens.
     pub(crate) fn address(&self, listener: &str) -> SocketAddr {
         let wanted = format!("\"listener\":\"{listener}\"");
@@ -87,6 +95,12 @@ impl Service {
             .args(["-s", name, &self.child.id().to_string()])
             .status();
         assert!(sent.expect("kill exists").success());
+    }
+
+    /// Has it read another config.
+    pub(crate) fn reload(&self, config: &str) {
+        std::fs::write(self.folder.join("lariat.toml"), config).expect("the folder is writable");
+        self.signal("HUP");
     }
 
     /// Waits for its end.

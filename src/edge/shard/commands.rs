@@ -108,6 +108,13 @@ impl Running {
             ShardCommand::Unwatch { conn, watcher } => self.shard.watchers.remove(conn, watcher),
             ShardCommand::Forget { watcher } => self.shard.watchers.forget(watcher),
             ShardCommand::Snapshot { attachment, from } => self.snapshot(attachment, from),
+            ShardCommand::Reload(config) => {
+                hub.set_limits(config.limits);
+                self.shard
+                    .sweep
+                    .set_heartbeat(config.heartbeat, fastrand::f64());
+                self.shard.comeback = config.comeback;
+            }
             ShardCommand::Stop => self.stopping = true,
             #[cfg(test)]
             ShardCommand::Panic => panic!("as the test wants it"),
