@@ -10,13 +10,14 @@
 //!
 //! The rooms, in layer order; arrows only point down, and `test/layering.rs` enforces it:
 //!
-//! * `main` → `config`, `node`
+//! * `main` → `config`, `doctor`, `node`
 //! * `node` → every room: the only place that knows everybody
 //! * [`config`] → the rooms' own `Config` types
 //! * [`admin`] → `metrics`; [`bridge`] → `edge`, `wire`, `metrics`; [`dist`] → `wire`, `metrics`
 //! * [`edge`] → `hub`, `wire`, `metrics`
 //! * [`hub`] → `wire`
 //! * `memory` → `metrics`
+//! * [`doctor`] → nothing
 //! * [`wire`], [`metrics`] → nothing
 //!
 //! `dist`, `edge` and `admin` never see each other. What only the hidden node needs is behind the
@@ -35,6 +36,8 @@ pub mod bridge;
 pub mod admin;
 #[cfg(feature = "node")]
 pub mod dist;
+#[cfg(feature = "node")]
+pub mod doctor;
 
 #[cfg(feature = "node")]
 mod memory;

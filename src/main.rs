@@ -6,6 +6,7 @@ use std::io::{IsTerminal, Read, Write};
 use std::process::ExitCode;
 
 use lariat::config::{self, LogFormat, Settings, Task};
+use lariat::doctor;
 use lariat::node::{self, Node};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::layer::SubscriberExt;
@@ -18,12 +19,23 @@ type LogFilter = tracing_subscriber::reload::Handle<EnvFilter, Registry>;
 /// Cannot reach or listen (sysexits.h: EX_UNAVAILABLE).
 const EXIT_UNAVAILABLE: u8 = 69;
 
+/// Something of this machine falls short.
+const EXIT_SHORT: u8 = 1;
+
 fn main() -> ExitCode {
     match config::read(std::env::args_os()) {
         Ok(Task::Node(settings)) => run(*settings),
         Ok(Task::Checked(path)) => {
             let _ = writeln!(std::io::stdout(), "{}: ok", path.display());
             ExitCode::SUCCESS
+        }
+        Ok(Task::Doctor(needs)) => {
+            let report = doctor::examine(needs);
+            let _ = write!(std::io::stdout(), "{report}");
+            match report.short() {
+                0 => ExitCode::SUCCESS,
+                _ => ExitCode::from(EXIT_SHORT),
+            }
         }
         Err(config::Error::Usage(error)) => {
             let _ = error.print();

@@ -210,13 +210,33 @@ impl Uplink for Links {
 /// Descriptors that are no connections: listeners, pollers, links, admin, logs.
 const OPEN_FILES_RESERVE: usize = 256;
 
+/// Open files that a node needs to hold so many connections: what [`fit_open_files`] reckons, the
+/// other way round.
+pub fn open_files_needed(edge: &edge::Config, connections: usize) -> usize {
+    let listeners = edge.listen.len();
+    let refused = edge::REFUSED_WAITING_MAX * listeners.saturating_sub(1);
+    let others = connections
+        .saturating_add(OPEN_FILES_RESERVE)
+        .saturating_add(refused);
+    // Heads take at most a sixteenth for each listener, less with few open files.
+    let squeezed = match HEADS_PART.checked_sub(listeners) {
+        None | Some(0) => usize::MAX,
+        Some(rest) => others.saturating_mul(HEADS_PART).div_ceil(rest),
+    };
+    let heads = edge.heads_max.saturating_mul(listeners);
+    others.saturating_add(heads).min(squeezed)
+}
+
+/// Heads of a listener take at most this part of the open files.
+const HEADS_PART: usize = 16;
+
 /// Raises the limit on open files as far as it goes, and lowers what the edge allows to what the
 /// limit allows: a refusal with 503 is better than an accept that fails.
 fn fit_open_files(edge: &mut edge::Config) {
     let limit = rlimit::increase_nofile_limit(rlimit::INFINITY).unwrap_or(1024);
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     // Heads being read hold descriptors too, and must not take them all.
-    edge.heads_max = edge.heads_max.min(limit / 16).max(1);
+    edge.heads_max = edge.heads_max.min(limit / HEADS_PART).max(1);
     let heads = edge.heads_max * edge.listen.len();
     // The reserve has room for those that one listener has refused; each further listener has its own.
     let refused = edge::REFUSED_WAITING_MAX * edge.listen.len().saturating_sub(1);
@@ -244,4 +264,36 @@ fn wall_clock_us() -> u64 {
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `fit_open_files` makes of a limit, without touching that of this process.
+    fn room(limit: usize, edge: &edge::Config) -> usize {
+        let listeners = edge.listen.len();
+        let heads = edge.heads_max.min(limit / HEADS_PART).max(1) * listeners;
+        let refused = edge::REFUSED_WAITING_MAX * (listeners - 1);
+        limit.saturating_sub(OPEN_FILES_RESERVE + heads + refused)
+    }
+
+    #[test]
+    fn so_many_open_files_are_enough_and_hardly_more() {
+        for listeners in [1, 2, 15, 16, 20] {
+            let edge = edge::Config {
+                listen: vec![SocketAddr::from(([127, 0, 0, 1], 1)).into(); listeners],
+                ..edge::Config::default()
+            };
+            for connections in [1, 1_000, 18_000, 1_000_000] {
+                let needed = open_files_needed(&edge, connections);
+                assert!(
+                    room(needed, &edge) >= connections,
+                    "{listeners} {connections}"
+                );
+                let less = needed - needed / 10 - listeners;
+                assert!(room(less, &edge) < connections, "{listeners} {connections}");
+            }
+        }
+    }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// Room, and the rooms it may name.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("main", &["config", "node"]),
+    ("main", &["config", "doctor", "node"]),
     (
         "node",
         &[
@@ -18,9 +18,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "config",
-        &["admin", "bridge", "dist", "edge", "node", "wire"],
+        &["admin", "bridge", "dist", "doctor", "edge", "node", "wire"],
     ),
     ("admin", &["metrics"]),
+    ("doctor", &[]),
     ("memory", &["metrics"]),
     ("bridge", &["edge", "wire", "metrics"]),
     ("dist", &["wire", "metrics"]),

@@ -15,7 +15,7 @@ use super::LogFormat;
     name = "lariat",
     version,
     about = "Holds HTTP connections for Erlang and Elixir systems, as a hidden Erlang node",
-    after_help = "Exit codes: 0 ok, 64 wrong usage, 69 cannot reach or listen, 78 wrong config.",
+    after_help = "Exit codes: 0 ok, 1 the doctor found something, 64 wrong usage, 69 cannot reach or listen, 78 wrong config.",
     arg_required_else_help = true
 )]
 pub(super) struct CommandLine {
@@ -33,7 +33,22 @@ pub(super) enum Verb {
         /// The config file (TOML)
         file: PathBuf,
     },
+    /// Say which limits of this machine fall short for so many connections, and what mends each
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor {
+        /// How many [default: http.connections_max of the config]
+        #[arg(long, value_name = "N")]
+        connections: Option<usize>,
+        /// Config file (TOML) whose limits of listeners, outboxes and queues count, too
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
 }
+
+const DOCTOR_HELP: &str = "\
+It reads and changes nothing. Run it as the user, and in the unit or container, that the node will
+have. Each line is ok, a note, or SHORT with what mends it.
+Exit codes: 0 nothing falls short, 1 something does.";
 
 const NODE_EXAMPLES: &str = "\
 First steps:

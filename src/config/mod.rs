@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 
 use crate::dist::{Cookie, NodeName, Peer, Tls};
+use crate::doctor::Needs;
 use crate::{admin, bridge, dist, edge, node};
 use args::{CommandLine, NodeArgs, Verb};
 pub use changes::Change;
@@ -28,6 +29,8 @@ pub enum Task {
     Node(Box<Settings>),
     /// The config file is right; say so.
     Checked(PathBuf),
+    /// Examine the machine.
+    Doctor(Needs),
 }
 
 /// All that `main` needs to run a node.
@@ -114,6 +117,20 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Task, Error> {
             compose(NodeArgs::default(), parsed).map_err(|error| within(&file, error))?;
             Ok(Task::Checked(file))
         }
+        Verb::Doctor {
+            connections,
+            config,
+        } => {
+            let file = config.as_deref().map(File::read).transpose()?;
+            let settings = compose(NodeArgs::default(), file.unwrap_or_default());
+            let settings = settings.map_err(|error| match &config {
+                Some(path) => within(path, error),
+                None => error,
+            })?;
+            let connections = connections.unwrap_or(settings.node.edge.connections_max);
+            positive("--connections", connections)?;
+            Ok(Task::Doctor(needs(&settings.node.edge, connections)))
+        }
         Verb::Node(args) => {
             let file = args
                 .config
@@ -139,6 +156,20 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Task, Error> {
             }
             Ok(Task::Node(Box::new(settings)))
         }
+    }
+}
+
+/// What the edge takes with this config when everything that is bounded is at its bound.
+fn needs(edge: &edge::Config, connections: usize) -> Needs {
+    let heads = edge.heads_max.saturating_mul(edge.head_bytes_max);
+    let buffers = edge
+        .outbox_total_bytes_max
+        .saturating_add(edge.queue_bytes_max.saturating_mul(edge.shards))
+        .saturating_add(heads.saturating_mul(edge.listen.len()));
+    Needs {
+        connections: connections as u64,
+        open_files: node::open_files_needed(edge, connections) as u64,
+        buffer_bytes: buffers as u64,
     }
 }
 
