@@ -285,22 +285,9 @@ fn a_slow_reader_gets_every_byte_in_order() {
         config.outbox_messages_max = 10_000;
     });
     let mut client = world.stream(5, "");
-    let sent: Vec<String> = (0..200)
-        .map(|n| format!("{n:05}{}", "y".repeat(40_000)))
-        .collect();
-    for text in &sent {
-        assert_eq!(world.send(5, Message::new(text.clone())), 1);
-    }
-    world.ask(Command::Close {
-        ids: Ids::One(Id::Int(5)),
-        reason: Reason::Drain,
-    });
-    let expected: String = sent
-        .iter()
-        .map(|text| format!("{:x}\r\n{text}\r\n", text.len()))
-        .collect();
+    let expected = world.send_much_and_close(5);
     assert!(
-        client.read_to_end() == expected + "0\r\n\r\n",
+        client.read_to_end() == expected,
         "what was sent arrives, then the end"
     );
 }

@@ -146,25 +146,12 @@ fn a_slow_reader_gets_every_byte_in_order_and_then_the_end() {
         config.outbox_messages_max = 10_000;
     });
     let mut client = held(&world, &shown, 5);
-    let sent: Vec<String> = (0..200)
-        .map(|n| format!("{n:05}{}", "y".repeat(40_000)))
-        .collect();
-    for text in &sent {
-        assert_eq!(world.send(5, Message::new(text.clone())), 1);
-    }
-    world.ask(Command::Close {
-        ids: Ids::One(Id::Int(5)),
-        reason: Reason::Drain,
-    });
-    let expected: String = sent
-        .iter()
-        .map(|text| format!("{:x}\r\n{text}\r\n", text.len()))
-        .collect();
+    let expected = world.send_much_and_close(5);
     let mut received = String::new();
     client
         .read_to_string(&mut received)
         .expect("an end in order");
-    assert!(received == expected + "0\r\n\r\n", "all of it, in order");
+    assert!(received == expected, "all of it, in order");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Behind proxies: limits and owners see the client's own address, and strangers are not believed.
 
 #[path = "support/world.rs"]
+#[expect(dead_code, reason = "other tests use more of it")]
 mod world;
 
 use std::net::SocketAddr;

@@ -3,6 +3,7 @@
 //! No Erlang here; what monitors and links make of it is tested with a real node elsewhere.
 
 #[path = "support/world.rs"]
+#[expect(dead_code, reason = "other tests need more of it")]
 mod world;
 
 use lariat::wire::{Command, Conn, Gone, Id, Ids, Message, Reason, Reply, Signal, Watcher};

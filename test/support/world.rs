@@ -11,7 +11,7 @@ use std::time::Duration;
 use lariat::bridge::{self, Bridge, Busy, Uplink};
 use lariat::edge;
 use lariat::metrics::Metrics;
-use lariat::wire::{Command, Conn, Event, Gone, Id, Ids, Message, Owner, Reply, Watcher};
+use lariat::wire::{Command, Conn, Event, Gone, Id, Ids, Message, Owner, Reason, Reply, Watcher};
 
 /// Only a failing test waits this long.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
@@ -97,6 +97,22 @@ impl World {
             Reply::Sent { connections, .. } => connections,
             other => panic!("a send is answered with {other:?}"),
         }
+    }
+
+    /// More than sockets take at once, to one id, and then its end: the body that the client of a
+    /// chunked stream gets.
+    pub(crate) fn send_much_and_close(&self, id: i64) -> String {
+        let mut body = String::new();
+        for number in 0..200 {
+            let text = format!("{number:05}{}", "y".repeat(40_000));
+            body += &format!("{:x}\r\n{text}\r\n", text.len());
+            assert_eq!(self.send(id, Message::new(text)), 1);
+        }
+        self.ask(Command::Close {
+            ids: Ids::One(Id::Int(id)),
+            reason: Reason::Drain,
+        });
+        body + "0\r\n\r\n"
     }
 
     /// A client that has sent `request` and nothing else.
