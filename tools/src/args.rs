@@ -58,7 +58,7 @@ Slow readers have a part of the report of their own (\"slow\"); all other counts
 and --expect, are about the rest. Who leaves by --churn closes; who is cut by --drop-every or \
 --storm-at resets. They come back with the same id, and again a second later when they cannot, or \
 after the server's Retry-After. What is sent to them meanwhile does not arrive: no node keeps it. A \
-stream that the server ends is over.
+stream that the server ends is over, unless --come-back is given.
 
 With --processes each has its part of the connections, ids, rates and slow readers, and on \
 127.0.0.1 a source address of its own (127.0.0.1, 127.0.0.2, ...). Latencies are merged bucket by \

@@ -10,7 +10,7 @@
 //! | Held, opening | it is open | Held, open |
 //! | Held, opening | it fails, is refused, or takes too long | Over; Away, if it was coming back |
 //! | Held, open | it leaves or is cut | Away |
-//! | Held, open | the server ends it | Over |
+//! | Held, open | the server ends it | Over; Away with `--come-back` |
 //! | Away | its time comes | Held, opening |
 
 mod traffic;

@@ -2,7 +2,7 @@
 //! arrives, and says whether that is what was expected.
 //!
 //! It sends nothing after its requests: whoever talks to the node's Erlang side makes the
-//! messages. A stream that the server ends is over: only those that leave by themselves return.
+//! messages. A stream that the server ends is over, unless it was asked to come back.
 //!
 //! * What is asked: `options`, `target` (URL, ids, request), `plan` (one process's part of it).
 //! * Holding: `driver` is the poller that turns `schedule` (when to open), `source` and `socket`

@@ -129,6 +129,10 @@ pub(crate) struct Options {
     /// but not before the Retry-After of a refusal is over
     #[arg(long, value_name = "TIME", value_parser = time, help_heading = CLIENTS)]
     pub(super) storm_at: Option<Duration>,
+    /// Come back, too, when the server ends a stream: at once, and again a second later when that
+    /// fails
+    #[arg(long, help_heading = CLIENTS)]
+    pub(super) come_back: bool,
 }
 
 impl Options {

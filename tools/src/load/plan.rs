@@ -41,6 +41,7 @@ pub(super) struct Plan {
     pub(super) drop_for: Option<Duration>,
     pub(super) drop_every: Option<Duration>,
     pub(super) storm_at: Option<Duration>,
+    pub(super) come_back: bool,
     pub(super) reset: bool,
     /// Count messages by id, for the ids that so many connections use.
     pub(super) per_id: Option<(IdRange, u32)>,
@@ -124,6 +125,7 @@ impl Plan {
             drop_for: options.drop_for,
             drop_every: options.drop_every,
             storm_at: options.storm_at,
+            come_back: options.come_back,
             reset: options.reset,
             per_id: options
                 .per_id

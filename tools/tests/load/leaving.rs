@@ -132,3 +132,28 @@ fn who_is_dropped_stays_away_for_its_time() {
         &json!({"open": 0, "left": 4, "returned": 0, "ended_by": "signal"}),
     );
 }
+
+#[test]
+fn who_comes_back_does_so_when_the_server_ends_the_stream() {
+    let server = Server::start(stream);
+    let client = Client::load(&server.url(), "--connections 4 --come-back --expect 4");
+    client.wait_for("connected");
+    for mut stream in server.streams_of(4) {
+        stream.close();
+    }
+    let mut back = server.streams_of(4);
+    let mut ids: Vec<_> = back.iter().map(|stream| stream.id).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, [1, 2, 3, 4]);
+    for stream in &mut back {
+        stream.send(&chunk(&stamp(stream.id)));
+    }
+    client.wait_for("expected");
+    let (report, status) = client.report();
+    assert_eq!(status, 0, "{report:#}");
+    check(
+        &report,
+        &json!({"ok": true, "open": 4, "opened": 8, "left": 0, "returned": 4,
+            "closed_unfinished": 4}),
+    );
+}

@@ -134,14 +134,16 @@ fn accept(mut socket: TcpStream, answer: Answer, streams: &Streams) {
         .expect("a GET request");
     let head = answer(path, wants_events);
     let id = path.rsplit('/').next().unwrap().parse().unwrap();
-    // Held before it is answered: who sees the answer finds the stream.
+    // Held before it is answered, and found only when it is: who sees the answer finds the stream,
+    // and what a test sends over it comes after the answer.
+    let mut held = streams.held.lock().unwrap();
     let stream = Stream {
         id,
         peer: socket.peer_addr().unwrap(),
         socket: socket.try_clone().unwrap(),
     };
     if head.is_empty() || head.starts_with("HTTP/1.1 200") {
-        streams.held.lock().unwrap().push(stream);
+        held.push(stream);
         streams.one_more.notify_all();
     }
     if !head.is_empty() {

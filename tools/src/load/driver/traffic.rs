@@ -4,9 +4,9 @@
 
 use std::cmp::Reverse;
 use std::io::{self, Read, Write};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::{Driver, READ_BYTES, State};
+use super::{Driver, READ_BYTES, Return, State};
 use crate::load::connection::Event;
 
 /// Reads from one socket in a turn, so that a server that never stops cannot hold up the clock.
@@ -139,8 +139,12 @@ impl Driver {
         self.tally
             .handle(event, held.connection.id(), is_slow, realtime_ns());
         if held.was_open {
-            self.states[number] = State::Over;
             self.open -= 1;
+            if self.plan.come_back {
+                self.leave(number, Return { cut: None }, Duration::ZERO);
+            } else {
+                self.states[number] = State::Over;
+            }
             return;
         }
         let returning = held.returning;
