@@ -42,13 +42,16 @@ stop(#{epmd := #{os_pid := OsPid}}) ->
 edge(Site, Name) ->
     edge(Site, Name, #{}).
 
-%% @doc The same with more arguments, another cookie, or another number of shards.
+%% @doc The same with more arguments, another cookie, another number of shards, or a port for HTTP.
 -spec edge(site(), string(), Options) -> edge() when
-    Options :: #{args => [string()], cookie => string(), shards => pos_integer()}.
+    Options :: #{
+        args => [string()], cookie => string(), shards => pos_integer(), http => inet:port_number()
+    }.
 edge(#{epmd_port := Port, cookie := Cookie} = Site, Name, Options) ->
     Node = Name ++ "@127.0.0.1",
+    Http = "127.0.0.1:" ++ integer_to_list(maps:get(http, Options, 0)),
     Args =
-        ["node", "--name", Node, "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"] ++
+        ["node", "--name", Node, "--http", Http, "--admin", "127.0.0.1:0"] ++
             ["--shards", integer_to_list(maps:get(shards, Options, 2)), "--log-format", "json", "--stop-on-stdin-eof"] ++
             maps:get(args, Options, []),
     Env = [
