@@ -7,12 +7,14 @@
 
 -export([all/0, suite/0, init_per_testcase/2, end_per_testcase/2]).
 -export([
-    a_broadcast_reaches_each_once_on_several_edges/1
+    a_broadcast_reaches_each_once_on_several_edges/1,
+    slow_readers_cost_nobody_a_message/1
 ]).
 
 all() ->
     [
-        a_broadcast_reaches_each_once_on_several_edges
+        a_broadcast_reaches_each_once_on_several_edges,
+        slow_readers_cost_nobody_a_message
     ].
 
 suite() ->
@@ -26,6 +28,20 @@ end_per_testcase(_, Config) ->
 
 a_broadcast_reaches_each_once_on_several_edges(Config) ->
     ?assertMatch(#{streams := 900}, lariat_crowd:run(site(Config), #{edges => 3, each => 300})).
+
+%% Two of twenty are too slow for what they are sent, which the sockets alone could not hold.
+slow_readers_cost_nobody_a_message(Config) ->
+    Size = #{fast => 18, slow => 2, rounds => 400, bytes => 30000},
+    _ = [
+        begin
+            Edge = lariat_stragglers:edge(site(Config), atom_to_list(Policy), Policy),
+            App = lariat_attached:attached(
+                site(Config), "app_" ++ atom_to_list(Policy), [maps:get(node, Edge)]
+            ),
+            ?assertMatch(#{fast_messages := 7200}, lariat_stragglers:run(Edge, App, Size))
+        end
+     || Policy <- [drop_oldest, close]
+    ].
 
 site(Config) ->
     proplists:get_value(site, Config).
