@@ -8,13 +8,17 @@
 -export([all/0, suite/0, init_per_testcase/2, end_per_testcase/2]).
 -export([
     a_broadcast_reaches_each_once_on_several_edges/1,
-    slow_readers_cost_nobody_a_message/1
+    slow_readers_cost_nobody_a_message/1,
+    all_clients_return_at_once/1,
+    all_return_to_an_edge_that_was_killed/1
 ]).
 
 all() ->
     [
         a_broadcast_reaches_each_once_on_several_edges,
-        slow_readers_cost_nobody_a_message
+        slow_readers_cost_nobody_a_message,
+        all_clients_return_at_once,
+        all_return_to_an_edge_that_was_killed
     ].
 
 suite() ->
@@ -42,6 +46,14 @@ slow_readers_cost_nobody_a_message(Config) ->
         end
      || Policy <- [drop_oldest, close]
     ].
+
+all_clients_return_at_once(Config) ->
+    #{node := Node} = Edge = lariat_site:edge(site(Config), "lariat"),
+    App = lariat_attached:attached(site(Config), "app", [Node]),
+    ?assertMatch(#{streams := 500}, lariat_storm:clients(Edge, App, 500)).
+
+all_return_to_an_edge_that_was_killed(Config) ->
+    ?assertMatch(#{streams := 500}, lariat_storm:edge(site(Config), 500)).
 
 site(Config) ->
     proplists:get_value(site, Config).
