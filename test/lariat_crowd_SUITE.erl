@@ -10,7 +10,8 @@
     a_broadcast_reaches_each_once_on_several_edges/1,
     slow_readers_cost_nobody_a_message/1,
     all_clients_return_at_once/1,
-    all_return_to_an_edge_that_was_killed/1
+    all_return_to_an_edge_that_was_killed/1,
+    who_comes_and_goes_leaves_nothing/1
 ]).
 
 all() ->
@@ -18,7 +19,8 @@ all() ->
         a_broadcast_reaches_each_once_on_several_edges,
         slow_readers_cost_nobody_a_message,
         all_clients_return_at_once,
-        all_return_to_an_edge_that_was_killed
+        all_return_to_an_edge_that_was_killed,
+        who_comes_and_goes_leaves_nothing
     ].
 
 suite() ->
@@ -54,6 +56,10 @@ all_clients_return_at_once(Config) ->
 
 all_return_to_an_edge_that_was_killed(Config) ->
     ?assertMatch(#{streams := 500}, lariat_storm:edge(site(Config), 500)).
+
+who_comes_and_goes_leaves_nothing(Config) ->
+    Size = #{connections => 100, churn => 200, seconds => 0, opened => 600},
+    ?assertMatch(#{messages := _}, lariat_churn:run(site(Config), Size)).
 
 site(Config) ->
     proplists:get_value(site, Config).
