@@ -93,6 +93,12 @@ impl Door {
             }
         }
     }
+
+    /// The same if one is there; an error of the kind `WouldBlock` when none is.
+    pub(super) fn try_accept(&self) -> io::Result<(TcpStream, Option<SocketAddr>)> {
+        self.listener
+            .try_io(tokio::io::Interest::READABLE, Listener::accept)
+    }
 }
 
 impl Listener {

@@ -11,10 +11,10 @@ pub(super) const HEADERS_MAX: usize = 64;
 
 /// What the routes need to know of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Head {
-    pub(super) method: String,
+pub(super) struct Head<'a> {
+    pub(super) method: &'a str,
     /// The path as it was sent, without the query, still percent-encoded.
-    pub(super) path: String,
+    pub(super) path: &'a str,
     /// `Accept` names `text/event-stream`.
     pub(super) accepts_events: bool,
     /// HTTP/1.0: no chunks.
@@ -28,7 +28,7 @@ pub(super) struct Head {
 }
 
 /// Reads the head at the beginning of `bytes`; `None` when it is not complete yet.
-pub(super) fn parse(bytes: &[u8]) -> Result<Option<Head>, Refusal> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Option<Head<'_>>, Refusal> {
     let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut fields);
     let length = match request.parse(bytes) {
@@ -47,8 +47,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<Head>, Refusal> {
         request.path.unwrap_or_default(),
     );
     let mut head = Head {
-        method: method.to_owned(),
-        path: path_of(target)?.to_owned(),
+        method,
+        path: path_of(target)?,
         accepts_events: false,
         is_http10,
         has_body: false,
@@ -155,7 +155,7 @@ mod tests {
 
     use super::*;
 
-    fn head(text: &str) -> Result<Option<Head>, Refusal> {
+    fn head(text: &str) -> Result<Option<Head<'_>>, Refusal> {
         parse(text.as_bytes())
     }
 
@@ -164,10 +164,7 @@ mod tests {
         let request =
             "GET /stream/1?x=y HTTP/1.1\r\nHost: a\r\naccept: text/html, Text/Event-Stream\r\n\r\n";
         let head = head(request).unwrap().unwrap();
-        assert_eq!(
-            (head.path.as_str(), head.accepts_events),
-            ("/stream/1", true)
-        );
+        assert_eq!((head.path, head.accepts_events), ("/stream/1", true));
         assert_eq!(head.length, request.len());
     }
 

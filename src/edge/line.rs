@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use super::session::{Misspoken, Peer, Session};
 
 /// Bytes that are read from a socket at once: a request has about a thousand, a TLS greeting two.
-const READ_BYTES: usize = 2048;
+pub(super) const READ_BYTES: usize = 2048;
 
 /// The connection.
 pub(super) struct Line {

@@ -1,21 +1,25 @@
-//! Accepts connections, within the limits, and gives each a task that reads its request.
+//! Accepts connections, within the limits. A plain stream whose request is there already goes to its
+//! shard at once; any other connection gets a task that reads and answers its request.
 //!
 //! Whoever exceeds a limit is refused here, at the door, as cheaply as can be; what the limits on
 //! rate, heads and open files hold back waits in the kernel's backlog. What a request is answered
-//! is `serve`'s affair.
+//! is `visitor`'s affair, and answering is `serve`'s.
 
+use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::addresses::Guest;
 use super::door::Door;
 use super::farewell::Farewells;
+use super::line::READ_BYTES;
 use super::pace::Pace;
+use super::queue::{Adoption, ShardCommand};
 use super::refusal::Refusal;
-use super::tls::TlsRules;
+use super::visitor::{Verdict, Visitor};
 use super::{Edge, serve};
 use crate::metrics::ProxyRefused;
 
@@ -26,26 +30,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How often that is logged at most: a process at its limit gets and loses descriptors all the time.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
-/// A connection that may have its request read.
-pub(super) struct Visitor {
-    /// `None` once somebody has taken it.
-    pub(super) stream: Option<TcpStream>,
-    /// The address that the socket has.
-    pub(super) peer: Option<SocketAddr>,
-    /// The client's address by a proxy's word.
-    pub(super) forwarded: Option<SocketAddr>,
-    /// The last address that is known is a proxy of ours: whose connection it is, is still to be
-    /// said.
-    pub(super) is_proxied: bool,
-    /// Its place among those of its address, when they are counted and it is known.
-    pub(super) guest: Option<Guest>,
-    /// What it says begins with a header of the PROXY protocol.
-    pub(super) has_proxy_header: bool,
-    /// What it says is TLS.
-    pub(super) tls: Option<TlsRules>,
-    /// Its place among the heads that are being read.
-    pub(super) _head: OwnedSemaphorePermit,
-}
+/// Connections that are accepted before others have a turn and the shards hear of them: under a
+/// millisecond's worth, and each wake of a shard costs as much as one of them.
+const BATCH: usize = 64;
 
 struct Listener {
     edge: Edge,
@@ -53,6 +40,10 @@ struct Listener {
     heads: Arc<Semaphore>,
     pace: Pace,
     farewells: Farewells,
+    /// Streams for each shard, not handed over yet: never while somebody is waited for.
+    arrivals: Vec<Vec<Adoption>>,
+    /// Where heads are read that are there at the accept.
+    scratch: Box<[u8]>,
     complained: Option<Instant>,
     stop: watch::Receiver<bool>,
 }
@@ -64,6 +55,8 @@ pub(super) async fn run(edge: Edge, door: Door, mut stop: watch::Receiver<bool>)
         heads: Arc::new(Semaphore::new(config.heads_max)),
         pace: Pace::new(config.accept_rate_max),
         farewells: Farewells::default(),
+        arrivals: (0..edge.shards()).map(|_| Vec::new()).collect(),
+        scratch: vec![0; READ_BYTES.min(config.head_bytes_max)].into(),
         complained: None,
         stop: stop.clone(),
         edge,
@@ -77,27 +70,57 @@ pub(super) async fn run(edge: Edge, door: Door, mut stop: watch::Receiver<bool>)
 
 impl Listener {
     async fn accept_all(&mut self) {
+        let mut head = None;
+        let mut batch = 0;
         loop {
-            let head = self.room_for_a_head().await;
+            if head.is_none() {
+                head = Some(self.room_for_a_head().await);
+            }
             while let Err(wait) = self.pace.take(Instant::now()) {
                 self.edge.metrics().accept_throttled.increment();
+                self.hand_over();
                 tokio::time::sleep(wait).await;
             }
-            match self.accept().await {
+            let accepted = match self.door.try_accept() {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.hand_over();
+                    batch = 0;
+                    self.accept().await
+                }
+                accepted => accepted,
+            };
+            match accepted {
                 // Of two that are ready either is taken, and whoever comes after the stop is too late.
-                Ok(_) if *self.stop.borrow() => return,
-                Ok((stream, peer)) => self.welcome(stream, peer, head),
+                Ok(_) if *self.stop.borrow() => return self.hand_over(),
+                Ok((stream, peer)) => self.welcome(stream, peer, &mut head),
                 Err(error) if is_exhaustion(&error) => self.pause(&error).await,
                 // The client gave up before it was accepted: nothing to do.
                 Err(_) => {}
             }
+            batch += 1;
+            if batch == BATCH {
+                self.hand_over();
+                batch = 0;
+                self.farewells.end_due(Instant::now());
+                tokio::task::yield_now().await;
+            }
         }
     }
 
-    async fn room_for_a_head(&self) -> OwnedSemaphorePermit {
+    /// Gives the shards their streams.
+    fn hand_over(&mut self) {
+        for (queue, arrived) in self.edge.queues().iter().zip(&mut self.arrivals) {
+            if !arrived.is_empty() {
+                queue.push(ShardCommand::Adopt(std::mem::take(arrived)));
+            }
+        }
+    }
+
+    async fn room_for_a_head(&mut self) -> OwnedSemaphorePermit {
         if let Ok(permit) = Arc::clone(&self.heads).try_acquire_owned() {
             return permit;
         }
+        self.hand_over();
         self.edge.metrics().accept_pauses.increment();
         let permit = Arc::clone(&self.heads).acquire_owned().await;
         permit.expect("the semaphore is never closed")
@@ -122,7 +145,13 @@ impl Listener {
         }
     }
 
-    fn welcome(&mut self, stream: TcpStream, peer: Option<SocketAddr>, head: OwnedSemaphorePermit) {
+    /// Takes the place of a head if it is not read already.
+    fn welcome(
+        &mut self,
+        stream: TcpStream,
+        peer: Option<SocketAddr>,
+        head: &mut Option<OwnedSemaphorePermit>,
+    ) {
         let edge = &self.edge;
         edge.metrics().accepted.increment();
         if edge.permits().are_taken() {
@@ -145,17 +174,47 @@ impl Listener {
             }
             _ => None,
         };
-        let visitor = Visitor {
-            stream: Some(stream),
+        let mut visitor = Visitor {
             peer,
             forwarded: None,
             is_proxied,
             guest,
             has_proxy_header,
             tls: self.door.tls(),
-            _head: head,
+            head: None,
         };
-        tokio::spawn(serve::serve(edge.clone(), visitor));
+        let mut read = &[][..];
+        let mut verdict = None;
+        if !visitor.has_proxy_header && visitor.tls.is_none() {
+            read = match (&stream).read(&mut self.scratch) {
+                Ok(count @ 1..) => &self.scratch[..count],
+                Err(error) if is_not_yet(&error) => &[],
+                // It is gone.
+                _ => return,
+            };
+            // A bug that a request finds ends its own connection, here as in a task of its own.
+            let judge = || {
+                (!read.is_empty())
+                    .then(|| visitor.judge(edge, read))
+                    .flatten()
+            };
+            let Ok(judged) = catch_unwind(AssertUnwindSafe(judge)) else {
+                return;
+            };
+            verdict = judged;
+        }
+        match verdict {
+            Some(Verdict::Hold(place)) => {
+                let shard = edge.shard_of(&place.id);
+                let adoption = visitor.adoption(edge, place, stream, None);
+                self.arrivals[shard].push(adoption);
+            }
+            verdict => {
+                visitor.head = head.take();
+                let serving = serve::serve(edge.clone(), stream, visitor, read.into(), verdict);
+                tokio::spawn(serving);
+            }
+        }
     }
 
     fn refuse(&mut self, stream: TcpStream, refusal: &Refusal) {
@@ -169,6 +228,7 @@ impl Listener {
     }
 
     async fn pause(&mut self, error: &std::io::Error) {
+        self.hand_over();
         self.edge.metrics().accept_pauses.increment();
         let now = Instant::now();
         let is_news = |at: Instant| now.duration_since(at) >= COMPLAIN_EVERY;
@@ -179,6 +239,10 @@ impl Listener {
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+fn is_not_yet(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
 
 fn is_exhaustion(error: &std::io::Error) -> bool {

@@ -41,6 +41,7 @@ mod sockets;
 mod stream_route;
 mod sweep;
 mod tls;
+mod visitor;
 mod watchers;
 
 use std::hash::BuildHasher;
@@ -397,6 +398,10 @@ impl Edge {
 
     fn push_bounded(&self, shard: usize, command: ShardCommand) -> Result<(), QueueFull> {
         self.0.queues[shard].push_bounded(command, &self.0.metrics)
+    }
+
+    fn queues(&self) -> &[Arc<Queue>] {
+        &self.0.queues
     }
 
     fn queue_of(&self, id: &Id) -> &Queue {

@@ -21,8 +21,8 @@ use crate::wire::{Conn, Gone, Id, Ids, Message, Reason, Signal, Transport, Watch
 
 /// What a shard is told to do.
 pub(super) enum ShardCommand {
-    /// Hold this connection from now on.
-    Adopt(Box<Adoption>),
+    /// Hold these connections from now on.
+    Adopt(Vec<Adoption>),
     /// Deliver a message to ids of this shard.
     Send {
         ids: Ids,
@@ -70,6 +70,8 @@ pub(super) struct Adoption {
     pub(super) socket: TcpStream,
     /// Its TLS, if it has any.
     pub(super) session: Option<Box<Session>>,
+    /// The address that the socket has; a Unix socket has none.
+    pub(super) peer: Option<SocketAddr>,
     /// The client's address by a proxy's word.
     pub(super) forwarded: Option<SocketAddr>,
     pub(super) id: Id,

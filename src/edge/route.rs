@@ -29,8 +29,12 @@ pub(super) enum Route {
 }
 
 /// The route of a request.
-pub(super) fn route(head: &Head, streams: &[StreamRoute], demo: bool) -> Result<Route, Refusal> {
-    let path = head.path.as_str();
+pub(super) fn route(
+    head: &Head<'_>,
+    streams: &[StreamRoute],
+    demo: bool,
+) -> Result<Route, Refusal> {
+    let path = head.path;
     let found = |route: &StreamRoute| Some((route.segment(path)?, route.when_full));
     let stream = streams.iter().find_map(found);
     let route = match (stream, path) {
@@ -81,8 +85,8 @@ mod tests {
 
     fn get(path: &str, demo: bool) -> Result<Route, Refusal> {
         let head = Head {
-            method: "GET".into(),
-            path: path.into(),
+            method: "GET",
+            path,
             accepts_events: true,
             is_http10: false,
             has_body: false,

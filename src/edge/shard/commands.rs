@@ -21,7 +21,13 @@ impl Running {
     pub(super) fn carry_out(&mut self, command: ShardCommand) {
         let (hub, sockets) = (&mut self.shard.hub, &mut self.sockets);
         match command {
-            ShardCommand::Adopt(adoption) => self.adopt(*adoption),
+            ShardCommand::Adopt(adoptions) => {
+                for adoption in adoptions {
+                    self.adopt(adoption);
+                    // A slot that one gave back at once is nobody's before the next may have it.
+                    self.outputs();
+                }
+            }
             ShardCommand::Send {
                 ids,
                 message,
@@ -126,6 +132,7 @@ impl Running {
         let Adoption {
             socket,
             session,
+            peer,
             forwarded,
             id,
             framing,
@@ -150,12 +157,12 @@ impl Running {
                 .registry()
                 .register(&mut socket, token, Interest::READABLE);
         self.sockets.put(conn.slot, socket, session, forwarded);
-        let peer = self.sockets.peer(conn.slot);
         self.shard.permits.keep(conn.slot, permit);
         let transport = framing.transport();
         self.held[transport as usize] += 1;
         self.shard.metrics.connections.of(label(transport)).add(1);
         self.shard.metrics.opened.of(label(transport)).increment();
+        let peer = forwarded.or(peer);
         let info = OpenedInfo { transport, peer };
         self.tell(Event::Opened { conn, id, info });
         match registered {

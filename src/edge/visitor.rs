@@ -1,0 +1,140 @@
+//! A connection that may have its request read, and the verdict on what it asks for.
+//!
+//! The one judge of heads: it reads no socket and writes to none. Bytes in, a verdict out, whether
+//! they were there at the accept (`listener`) or came later (`serve`).
+
+use std::net::{SocketAddr, TcpStream};
+use std::time::SystemTime;
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::addresses::Guest;
+use super::permit::Permit;
+use super::queue::Adoption;
+use super::refusal::Refusal;
+use super::route::{Route, route};
+use super::session::Session;
+use super::tls::TlsRules;
+use super::{Edge, greeting, head};
+use crate::hub::{Framing, WhenFull};
+use crate::wire::Id;
+
+/// Who it is, as far as is known.
+pub(super) struct Visitor {
+    /// The address that the socket has.
+    pub(super) peer: Option<SocketAddr>,
+    /// The client's address by a proxy's word.
+    pub(super) forwarded: Option<SocketAddr>,
+    /// The last address that is known is a proxy of ours: whose connection it is, is still to be
+    /// said.
+    pub(super) is_proxied: bool,
+    /// Its place among those of its address, when they are counted and it is known.
+    pub(super) guest: Option<Guest>,
+    /// What it says begins with a header of the PROXY protocol.
+    pub(super) has_proxy_header: bool,
+    /// What it says is TLS.
+    pub(super) tls: Option<TlsRules>,
+    /// Its place among the heads that are being read.
+    pub(super) head: Option<OwnedSemaphorePermit>,
+}
+
+/// What becomes of a connection.
+pub(super) enum Verdict {
+    /// A shard holds it.
+    Hold(Place),
+    /// The demo answers it.
+    Demo,
+    /// It is refused.
+    Refuse(Refusal),
+}
+
+/// Where and how a connection is held.
+pub(super) struct Place {
+    pub(super) id: Id,
+    framing: Framing,
+    when_full: WhenFull,
+    permit: Permit,
+}
+
+impl Visitor {
+    /// Judges the request at the beginning of `read`; `None` when its head is not complete yet.
+    pub(super) fn judge(&mut self, edge: &Edge, read: &[u8]) -> Option<Verdict> {
+        let bytes_max = edge.config().head_bytes_max;
+        let verdict = match head::parse(read) {
+            Ok(None) if read.len() <= bytes_max => return None,
+            Ok(Some(head)) if head.length <= bytes_max => self.answer(edge, &head),
+            Ok(_) => Err(Refusal::HeadTooLarge),
+            Err(refusal) => Err(refusal),
+        };
+        Some(verdict.unwrap_or_else(Verdict::Refuse))
+    }
+
+    fn answer(&mut self, edge: &Edge, head: &head::Head<'_>) -> Result<Verdict, Refusal> {
+        let config = edge.config();
+        let found = route(head, &config.routes, config.demo)?;
+        self.has_forwarded(edge, &head.forwarded_for)?;
+        let Route::Stream {
+            id,
+            framing,
+            when_full,
+        } = found
+        else {
+            return Ok(Verdict::Demo);
+        };
+        let permit = edge.permits().acquire(self.guest.take());
+        Ok(Verdict::Hold(Place {
+            id,
+            framing,
+            when_full: when_full.unwrap_or(config.when_full),
+            permit: permit.ok_or(Refusal::CONNECTIONS)?,
+        }))
+    }
+
+    /// Whose connection it is by the word of a proxy that we trust. An error is the limit of that
+    /// address.
+    pub(super) fn is_from(&mut self, edge: &Edge, client: SocketAddr) -> Result<(), Refusal> {
+        self.forwarded = Some(client);
+        self.is_proxied = edge.config().trusted_proxies.has(client.ip());
+        if !self.is_proxied {
+            let entered = edge.permits().addresses().enter(client.ip());
+            self.guest = entered.map_err(|_full| {
+                edge.metrics().address_limit.increment();
+                Refusal::ADDRESS
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The same from what fields of the request say, if whoever sent it is such a proxy.
+    fn has_forwarded(&mut self, edge: &Edge, forwarded_for: &[u8]) -> Result<(), Refusal> {
+        let config = edge.config();
+        let trust = &config.trusted_proxies;
+        let proxy = self.forwarded.or(self.peer);
+        match trust.client_behind(proxy, std::iter::once(forwarded_for)) {
+            Some(client) if self.is_proxied => self.is_from(edge, client),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the shard is handed.
+    pub(super) fn adoption(
+        &self,
+        edge: &Edge,
+        place: Place,
+        socket: TcpStream,
+        session: Option<Box<Session>>,
+    ) -> Adoption {
+        let (framing, retry) = (place.framing, edge.config().retry);
+        Adoption {
+            socket,
+            session,
+            peer: self.peer,
+            forwarded: self.forwarded,
+            id: place.id,
+            framing,
+            when_full: place.when_full,
+            greeting: greeting::greeting(framing, retry, fastrand::f64(), SystemTime::now()),
+            permit: place.permit,
+        }
+    }
+}
