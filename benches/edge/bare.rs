@@ -91,4 +91,12 @@ impl Bare {
             assert!(matches!(written, Ok(length) if length == bytes.len()));
         }
     }
+
+    /// The same by `send(2)`.
+    pub(crate) fn send(&mut self, to: impl Iterator<Item = usize>, bytes: &[u8]) {
+        for place in to {
+            let sent = socket2::SockRef::from(&self.sockets[place]).send(bytes);
+            assert!(matches!(sent, Ok(length) if length == bytes.len()));
+        }
+    }
 }

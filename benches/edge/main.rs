@@ -16,6 +16,8 @@ mod counting;
 mod cpu;
 mod ours;
 mod ratio;
+#[cfg(target_os = "linux")]
+mod ring;
 mod write;
 
 use std::io::Write;

@@ -12,6 +12,7 @@ use crate::cpu;
 const ROUNDS: usize = 9;
 
 pub(crate) const HEAD: &str = "1 is as fast as the bare loop, below 1 is slower: min, median and max of 9 pairs of rounds
+(indented: other bare loops in the place of ours)
                                 bare/ours in                          us of CPU       us             allocations
   what                          wall            CPU             ours   bare    ours   bare    of ours";
 
