@@ -153,8 +153,9 @@ impl Registry {
             let watcher = link.ticket.watcher();
             self.inbound.command(Command::Forget { watcher }, None);
         }
-        self.metrics.links_down.of(reason).increment();
+        // Counted under the lock: who finds it counted finds it gone, and the other way round.
         let mut links = self.links();
+        self.metrics.links_down.of(reason).increment();
         links.peers.ended(link.peer(), link.ticket);
         if links.up.remove(&link.ticket).is_some() {
             self.metrics.links.sub(1);
