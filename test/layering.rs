@@ -59,9 +59,9 @@ const OWNERS: &[(&str, &[&str])] = &[
         &[
             "src/dist/tls.rs",
             "src/dist/link/stream.rs",
-            "src/edge/tls.rs",
-            "src/edge/session.rs",
-            "src/edge/session_test.rs",
+            "src/edge/door/tls.rs",
+            "src/edge/shard/session.rs",
+            "src/edge/shard/session_test.rs",
         ],
     ),
     ("mio", &["src/edge"]),

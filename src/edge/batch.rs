@@ -5,7 +5,7 @@
 
 use super::Edge;
 use super::credit::Credit;
-use super::queue::ShardCommand;
+use super::shard::queue::ShardCommand;
 use crate::wire::{Ids, Message};
 
 /// Sends by shard, in order. The memory serves again after [`Edge::hand_over`].
@@ -61,8 +61,8 @@ impl Edge {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::queue::Queue;
     use super::*;
+    use crate::edge::shard::queue::Queue;
     use crate::metrics::Metrics;
     use crate::wire::Id;
 
@@ -79,7 +79,7 @@ mod tests {
     fn a_queue_counts_what_a_batch_holds_and_refuses_what_does_not_fit() {
         let metrics = Arc::new(Metrics::default());
         let poll = mio::Poll::new().unwrap();
-        let waker = mio::Waker::new(poll.registry(), super::super::shard::WAKE).unwrap();
+        let waker = mio::Waker::new(poll.registry(), crate::edge::shard::WAKE).unwrap();
         let queue = Queue::new(waker, 100_000);
         let mut batch = vec![send(10), send(10)];
         queue.push_all(&mut batch, 60_000, &metrics);

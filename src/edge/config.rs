@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::drain::Comeback;
+use super::shard::drain::Comeback;
 use super::{Listen, StreamRoute, Trust, WhenFull};
 use crate::hub::Limits;
 use crate::wire::SHARDS_MAX;

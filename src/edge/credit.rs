@@ -111,8 +111,8 @@ impl Drop for Credit {
 mod tests {
     use std::time::Duration;
 
-    use super::super::newsfeed::Taken;
     use super::*;
+    use crate::edge::newsfeed::Taken;
 
     const LONG: Duration = Duration::from_secs(60);
 

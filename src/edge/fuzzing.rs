@@ -12,13 +12,14 @@ use std::time::{Duration, SystemTime};
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 
-use super::head::{self, Head};
-use super::origin::{Network, Trust};
-use super::proxy;
-use super::refusal::Refusal;
-use super::route::{Route, route};
-use super::stream_route::StreamRoute;
-use super::{Config, greeting};
+use super::Config;
+use super::door::origin::{Network, Trust};
+use super::door::proxy;
+use super::http::greeting;
+use super::http::head::{self, Head};
+use super::http::refusal::Refusal;
+use super::http::route::{Route, route};
+use super::http::stream_route::StreamRoute;
 use crate::wire::Id;
 
 /// What a client sends first.

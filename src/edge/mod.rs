@@ -6,43 +6,15 @@
 //! Threads: the listeners and heads run on the tokio runtime that [`start`] is called in; each
 //! shard is one thread of its own, named `shard-N`. An id lives on exactly one shard.
 
-mod addresses;
 mod batch;
 mod config;
 mod credit;
-mod demo;
 mod door;
-mod drain;
-mod farewell;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
-mod greeting;
-mod head;
-mod line;
-mod listen;
-mod listener;
+mod http;
 mod newsfeed;
-mod origin;
-mod pace;
-mod permit;
-mod proxy;
-mod queue;
-#[cfg(test)]
-mod recovery_test;
-mod refusal;
-mod route;
-mod serve;
-mod session;
-#[cfg(test)]
-mod session_test;
 mod shard;
-mod socket_file;
-mod sockets;
-mod stream_route;
-mod sweep;
-mod tls;
-mod visitor;
-mod watchers;
 
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -53,27 +25,27 @@ use tokio::sync::{oneshot, watch};
 pub use batch::Batch;
 pub use config::Config;
 pub use credit::{Credit, Ledger};
-pub use farewell::WAITING_MAX as REFUSED_WAITING_MAX;
-pub use listen::{Address, Listen, NoAddress};
+pub use door::farewell::WAITING_MAX as REFUSED_WAITING_MAX;
+pub use door::listen::{Address, Listen, NoAddress};
+pub use door::origin::{Network, NoNetwork, Trust};
+pub use door::tls::{Tls, TlsError};
+pub use http::stream_route::{StreamPath, StreamRoute};
 pub use newsfeed::{News, Newsfeed, Taken};
-pub use origin::{Network, NoNetwork, Trust};
-pub use queue::{Answer, QueueFull, ShardAnswer};
-pub use stream_route::{StreamPath, StreamRoute};
-pub use tls::{Tls, TlsError};
-pub use watchers::Watch;
+pub use shard::queue::{Answer, QueueFull, ShardAnswer};
+pub use shard::watchers::Watch;
 
 pub use crate::hub::WhenFull;
 
 use crate::hub::Hub;
 use crate::metrics::Metrics;
 use crate::wire::{Conn, Gone, Id, Ids, Message, Reason, SHARDS_MAX, Signal, Transport, Watcher};
-use addresses::Addresses;
-use door::Door;
-use permit::{Kept, Permits};
-use queue::{Queue, ShardCommand};
+use door::addresses::Addresses;
+use door::permit::{Kept, Permits};
+use door::{Door, listener};
+use shard::queue::{Queue, ShardCommand};
+use shard::sweep::Sweep;
+use shard::watchers::{Watchers, Wish};
 use shard::{Shard, WAKE};
-use sweep::Sweep;
-use watchers::{Watchers, Wish};
 
 /// Ids are chosen by clients, so the hash is seeded; the same seed picks the shard and serves the
 /// shard's index.
@@ -195,7 +167,7 @@ impl Edge {
             .map(Tls::read_again)
             .collect::<Result<Vec<_>, _>>()?;
         let count = reloaded.len();
-        reloaded.into_iter().for_each(tls::Reloaded::show);
+        reloaded.into_iter().for_each(door::tls::Reloaded::show);
         Ok(count)
     }
 
@@ -284,7 +256,7 @@ impl Edge {
 
     /// What each shard has to close in a second so that all together close `per_second`.
     pub fn rates(&self, per_second: u32) -> impl Iterator<Item = (usize, u32)> {
-        drain::rates(per_second, self.shards())
+        shard::drain::rates(per_second, self.shards())
     }
 
     /// Asks for the connections of an id.

@@ -4,12 +4,12 @@
 
 use mio::{Interest, Token};
 
+use super::drain::Drain;
+use super::queue::{Adoption, ShardAnswer, ShardCommand};
+use super::sockets;
 use super::{Running, label};
-use crate::edge::drain::Drain;
+use crate::edge::http::refusal::Refusal;
 use crate::edge::newsfeed::News;
-use crate::edge::queue::{Adoption, ShardAnswer, ShardCommand};
-use crate::edge::refusal::Refusal;
-use crate::edge::sockets;
 use crate::hub::Sent;
 use crate::metrics::{self, Dropped};
 use crate::wire::{Event, Gone, OpenedInfo, Reason, Signal};

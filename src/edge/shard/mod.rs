@@ -7,6 +7,16 @@
 //! drains), then the news of this turn go out as one batch.
 
 mod commands;
+pub(in crate::edge) mod drain;
+pub(in crate::edge) mod queue;
+#[cfg(test)]
+mod recovery_test;
+pub(in crate::edge) mod session;
+#[cfg(test)]
+mod session_test;
+pub(in crate::edge) mod sockets;
+pub(in crate::edge) mod sweep;
+pub(in crate::edge) mod watchers;
 
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,13 +26,13 @@ use std::time::{Duration, Instant};
 use mio::{Events, Interest, Poll, Token};
 
 use super::Hasher;
-use super::drain::{Comeback, Drain};
+use super::door::permit::Kept;
 use super::newsfeed::{News, Newsfeed};
-use super::permit::Kept;
-use super::queue::{Queue, ShardCommand};
-use super::sockets::Sockets;
-use super::sweep::Sweep;
-use super::watchers::Watchers;
+use super::shard::drain::{Comeback, Drain};
+use super::shard::queue::{Queue, ShardCommand};
+use super::shard::sockets::Sockets;
+use super::shard::sweep::Sweep;
+use super::shard::watchers::Watchers;
 use crate::hub::{Hub, Output};
 use crate::metrics::{self, Dropped, Metrics};
 use crate::wire::{Event, Reason, Transport};

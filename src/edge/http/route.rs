@@ -17,7 +17,7 @@ const ID_BYTES_MAX: usize = 255;
 
 /// Where a request goes.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Route {
+pub(in crate::edge) enum Route {
     /// `GET` on a path of streams: held by a shard. The policy is the route's own, if it has one.
     Stream {
         id: Id,
@@ -29,7 +29,7 @@ pub(super) enum Route {
 }
 
 /// The route of a request.
-pub(super) fn route(
+pub(in crate::edge) fn route(
     head: &Head<'_>,
     streams: &[StreamRoute],
     demo: bool,

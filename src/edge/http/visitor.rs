@@ -8,38 +8,39 @@ use std::time::SystemTime;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::addresses::Guest;
-use super::permit::Permit;
-use super::queue::Adoption;
 use super::refusal::Refusal;
 use super::route::{Route, route};
-use super::session::Session;
-use super::tls::TlsRules;
-use super::{Edge, greeting, head};
+use super::{greeting, head};
+use crate::edge::Edge;
+use crate::edge::door::addresses::Guest;
+use crate::edge::door::permit::Permit;
+use crate::edge::door::tls::TlsRules;
+use crate::edge::shard::queue::Adoption;
+use crate::edge::shard::session::Session;
 use crate::hub::{Framing, WhenFull};
 use crate::wire::Id;
 
 /// Who it is, as far as is known.
-pub(super) struct Visitor {
+pub(in crate::edge) struct Visitor {
     /// The address that the socket has.
-    pub(super) peer: Option<SocketAddr>,
+    pub(in crate::edge) peer: Option<SocketAddr>,
     /// The client's address by a proxy's word.
-    pub(super) forwarded: Option<SocketAddr>,
+    pub(in crate::edge) forwarded: Option<SocketAddr>,
     /// The last address that is known is a proxy of ours: whose connection it is, is still to be
     /// said.
-    pub(super) is_proxied: bool,
+    pub(in crate::edge) is_proxied: bool,
     /// Its place among those of its address, when they are counted and it is known.
-    pub(super) guest: Option<Guest>,
+    pub(in crate::edge) guest: Option<Guest>,
     /// What it says begins with a header of the PROXY protocol.
-    pub(super) has_proxy_header: bool,
+    pub(in crate::edge) has_proxy_header: bool,
     /// What it says is TLS.
-    pub(super) tls: Option<TlsRules>,
+    pub(in crate::edge) tls: Option<TlsRules>,
     /// Its place among the heads that are being read.
-    pub(super) head: Option<OwnedSemaphorePermit>,
+    pub(in crate::edge) head: Option<OwnedSemaphorePermit>,
 }
 
 /// What becomes of a connection.
-pub(super) enum Verdict {
+pub(in crate::edge) enum Verdict {
     /// A shard holds it.
     Hold(Place),
     /// The demo answers it.
@@ -49,8 +50,8 @@ pub(super) enum Verdict {
 }
 
 /// Where and how a connection is held.
-pub(super) struct Place {
-    pub(super) id: Id,
+pub(in crate::edge) struct Place {
+    pub(in crate::edge) id: Id,
     framing: Framing,
     when_full: WhenFull,
     permit: Permit,
@@ -58,7 +59,7 @@ pub(super) struct Place {
 
 impl Visitor {
     /// Judges the request at the beginning of `read`; `None` when its head is not complete yet.
-    pub(super) fn judge(&mut self, edge: &Edge, read: &[u8]) -> Option<Verdict> {
+    pub(in crate::edge) fn judge(&mut self, edge: &Edge, read: &[u8]) -> Option<Verdict> {
         let bytes_max = edge.config().head_bytes_max;
         let verdict = match head::parse(read) {
             Ok(None) if read.len() <= bytes_max => return None,
@@ -92,7 +93,11 @@ impl Visitor {
 
     /// Whose connection it is by the word of a proxy that we trust. An error is the limit of that
     /// address.
-    pub(super) fn is_from(&mut self, edge: &Edge, client: SocketAddr) -> Result<(), Refusal> {
+    pub(in crate::edge) fn is_from(
+        &mut self,
+        edge: &Edge,
+        client: SocketAddr,
+    ) -> Result<(), Refusal> {
         self.forwarded = Some(client);
         self.is_proxied = edge.config().trusted_proxies.has(client.ip());
         if !self.is_proxied {
@@ -117,7 +122,7 @@ impl Visitor {
     }
 
     /// What the shard is handed.
-    pub(super) fn adoption(
+    pub(in crate::edge) fn adoption(
         &self,
         edge: &Edge,
         place: Place,

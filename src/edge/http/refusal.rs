@@ -10,7 +10,7 @@ use crate::metrics;
 
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(in crate::edge) enum Refusal {
     /// Not a request that may be answered (RFC 9112, sections 2.2 and 3.2).
     BadRequest(&'static str),
     /// No route has this path.
@@ -37,17 +37,18 @@ impl Refusal {
     const RETRY_AFTER_SECONDS: u8 = 5;
 
     /// The edge holds as many as it may.
-    pub(super) const CONNECTIONS: Refusal = Refusal::Unavailable("too many connections");
+    pub(in crate::edge) const CONNECTIONS: Refusal = Refusal::Unavailable("too many connections");
 
     /// One address has as many as it may.
-    pub(super) const ADDRESS: Refusal =
+    pub(in crate::edge) const ADDRESS: Refusal =
         Refusal::Unavailable("too many connections from this address");
 
     /// One id has as many as it may.
-    pub(super) const ID: Refusal = Refusal::Unavailable("this id has too many connections");
+    pub(in crate::edge) const ID: Refusal =
+        Refusal::Unavailable("this id has too many connections");
 
     /// Its label in `lariat_refused_total`.
-    pub(super) fn label(&self) -> metrics::Refused {
+    pub(in crate::edge) fn label(&self) -> metrics::Refused {
         match self {
             Refusal::BadRequest(_) => metrics::Refused::BadRequest,
             Refusal::NotFound => metrics::Refused::NotFound,
@@ -62,14 +63,14 @@ impl Refusal {
     }
 
     /// The whole answer.
-    pub(super) fn answer(&self) -> Vec<u8> {
+    pub(in crate::edge) fn answer(&self) -> Vec<u8> {
         let mut out = Vec::new();
         self.write(&mut out);
         out
     }
 
     /// The same into a buffer that is used again: in a storm nothing is allocated.
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
+    pub(in crate::edge) fn write(&self, out: &mut Vec<u8>) {
         let (status, what) = match self {
             Refusal::BadRequest(what) => ("400 Bad Request", *what),
             Refusal::NotFound => ("404 Not Found", "no route has this path; try /stream/{id}"),

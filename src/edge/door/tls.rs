@@ -17,7 +17,7 @@ use tokio_rustls::rustls::server::{ClientHello, NoServerSessionStorage, Resolves
 use tokio_rustls::rustls::sign::CertifiedKey;
 
 /// What a session is made of.
-pub(super) type TlsRules = Arc<ServerConfig>;
+pub(in crate::edge) type TlsRules = Arc<ServerConfig>;
 
 /// A certificate and its key, in files. Cloning shares what is loaded.
 #[derive(Clone)]
@@ -72,13 +72,13 @@ impl Tls {
     }
 
     /// Reads the files again, without showing what is in them yet.
-    pub(super) fn read_again(&self) -> Result<Reloaded, TlsError> {
+    pub(in crate::edge) fn read_again(&self) -> Result<Reloaded, TlsError> {
         let fresh = read(&self.certificate, &self.key)?;
         let shown = Arc::clone(&self.shown);
         Ok(Reloaded { shown, fresh })
     }
 
-    pub(super) fn config(&self) -> TlsRules {
+    pub(in crate::edge) fn config(&self) -> TlsRules {
         Arc::clone(&self.config)
     }
 }
@@ -90,14 +90,14 @@ impl fmt::Debug for Tls {
 }
 
 /// A certificate that has been read and is as good as shown.
-pub(super) struct Reloaded {
+pub(in crate::edge) struct Reloaded {
     shown: Arc<Shown>,
     fresh: Arc<CertifiedKey>,
 }
 
 impl Reloaded {
     /// From now on handshakes show it; who is connected does not notice.
-    pub(super) fn show(self) {
+    pub(in crate::edge) fn show(self) {
         // Nothing that can panic runs under the lock.
         *self.shown.0.write().expect("the lock is never poisoned") = self.fresh;
     }

@@ -10,7 +10,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-use super::refusal::Refusal;
+use crate::edge::http::refusal::Refusal;
 
 /// How long a refused client has for its request.
 const LINGER: Duration = Duration::from_secs(1);
@@ -24,14 +24,19 @@ const READ_BYTES: usize = 8 * 1024;
 
 /// The refused ones of one listener.
 #[derive(Debug, Default)]
-pub(super) struct Farewells {
+pub(in crate::edge) struct Farewells {
     waiting: VecDeque<(Instant, TcpStream)>,
     answer: Vec<u8>,
 }
 
 impl Farewells {
     /// Says why, and lets the connection wait for its end.
-    pub(super) fn refuse(&mut self, mut socket: TcpStream, refusal: &Refusal, now: Instant) {
+    pub(in crate::edge) fn refuse(
+        &mut self,
+        mut socket: TcpStream,
+        refusal: &Refusal,
+        now: Instant,
+    ) {
         self.answer.clear();
         refusal.write(&mut self.answer);
         // The socket is fresh: what does not fit is given up.
@@ -46,12 +51,12 @@ impl Farewells {
     }
 
     /// When the next one ends.
-    pub(super) fn next_end(&self) -> Option<Instant> {
+    pub(in crate::edge) fn next_end(&self) -> Option<Instant> {
         self.waiting.front().map(|(at, _)| *at)
     }
 
     /// Ends those whose time has come.
-    pub(super) fn end_due(&mut self, now: Instant) {
+    pub(in crate::edge) fn end_due(&mut self, now: Instant) {
         while self.next_end().is_some_and(|at| at <= now) {
             let (_, socket) = self.waiting.pop_front().expect("it has an end");
             end(socket);

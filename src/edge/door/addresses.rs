@@ -9,11 +9,11 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::Hasher;
+use crate::edge::Hasher;
 
 /// How many connections each address has. Cloning shares the table.
 #[derive(Clone, Debug)]
-pub(super) struct Addresses(Option<Arc<Shared>>);
+pub(in crate::edge) struct Addresses(Option<Arc<Shared>>);
 
 #[derive(Debug)]
 struct Shared {
@@ -38,7 +38,7 @@ struct Row {
 
 /// One connection of an address. Dropping it gives the place back.
 #[derive(Debug)]
-pub(super) struct Guest {
+pub(in crate::edge) struct Guest {
     /// `None` when somebody else gives the place back.
     shared: Option<Arc<Shared>>,
     row: u32,
@@ -46,11 +46,11 @@ pub(super) struct Guest {
 
 /// The address has as many connections as it may.
 #[derive(Debug)]
-pub(super) struct Full;
+pub(in crate::edge) struct Full;
 
 impl Addresses {
     /// With 0 nothing is counted.
-    pub(super) fn new(per_address_max: usize) -> Addresses {
+    pub(in crate::edge) fn new(per_address_max: usize) -> Addresses {
         let shared = || Shared {
             per_address_max,
             table: Mutex::default(),
@@ -59,7 +59,7 @@ impl Addresses {
     }
 
     /// One more connection of this address; `None` when nothing is counted.
-    pub(super) fn enter(&self, address: IpAddr) -> Result<Option<Guest>, Full> {
+    pub(in crate::edge) fn enter(&self, address: IpAddr) -> Result<Option<Guest>, Full> {
         let Some(shared) = &self.0 else {
             return Ok(None);
         };
@@ -91,7 +91,7 @@ impl Addresses {
     }
 
     /// Gives back the place of a guest that was [kept](Guest::keep).
-    pub(super) fn leave(&self, row: u32) {
+    pub(in crate::edge) fn leave(&self, row: u32) {
         if let Some(shared) = &self.0 {
             shared.leave(row);
         }
@@ -123,7 +123,7 @@ impl Shared {
 
 impl Guest {
     /// The connection is held now: [`Addresses::leave`] gives its place back, by this number.
-    pub(super) fn keep(mut self) -> u32 {
+    pub(in crate::edge) fn keep(mut self) -> u32 {
         self.shared.take();
         self.row
     }

@@ -10,7 +10,7 @@ use crate::metrics::Metrics;
 
 /// How far a shard is in a drain.
 #[derive(Debug, PartialEq)]
-pub(super) struct Drain {
+pub(in crate::edge) struct Drain {
     per_second: u32,
     /// Connections to close, the fraction of one included.
     owed: f64,
@@ -21,10 +21,10 @@ pub(super) struct Drain {
 
 impl Drain {
     /// The longest a shard waits for something to happen while it drains: the grain of the rate.
-    pub(super) const TURN: Duration = Duration::from_millis(10);
+    pub(in crate::edge) const TURN: Duration = Duration::from_millis(10);
 
     /// Sends `held` connections away. Counts them, so that readiness turns before the first of them.
-    pub(super) fn begin(per_second: u32, held: usize, metrics: &Metrics) -> Drain {
+    pub(in crate::edge) fn begin(per_second: u32, held: usize, metrics: &Metrics) -> Drain {
         metrics.draining.add(held as u64);
         Drain {
             per_second,
@@ -35,7 +35,12 @@ impl Drain {
     }
 
     /// How many to close now, after `elapsed` more time, when `held` are.
-    pub(super) fn due(&mut self, elapsed: Duration, held: usize, metrics: &Metrics) -> usize {
+    pub(in crate::edge) fn due(
+        &mut self,
+        elapsed: Duration,
+        held: usize,
+        metrics: &Metrics,
+    ) -> usize {
         let gone = self.left - self.left.min(held);
         self.forget(gone, metrics);
         if std::mem::take(&mut self.is_new) {
@@ -55,7 +60,7 @@ impl Drain {
     }
 
     /// `closed` of the `due` were there to be closed; says whether the drain goes on.
-    pub(super) fn did(&mut self, due: usize, closed: usize, metrics: &Metrics) -> bool {
+    pub(in crate::edge) fn did(&mut self, due: usize, closed: usize, metrics: &Metrics) -> bool {
         // Fewer than are due: those who are left close already, when they have read what waits.
         let gone = if closed < due { self.left } else { closed };
         self.forget(gone, metrics);
@@ -63,7 +68,7 @@ impl Drain {
     }
 
     /// It is over, finished or not.
-    pub(super) fn end(mut self, metrics: &Metrics) {
+    pub(in crate::edge) fn end(mut self, metrics: &Metrics) {
         self.forget(self.left, metrics);
     }
 
@@ -75,7 +80,7 @@ impl Drain {
 
 /// A rate divided so that the parts add up to it. A shard whose part would be nothing closes one a
 /// second, or its connections would never go; nothing in all is nothing for each.
-pub(super) fn rates(per_second: u32, shards: usize) -> impl Iterator<Item = (usize, u32)> {
+pub(in crate::edge) fn rates(per_second: u32, shards: usize) -> impl Iterator<Item = (usize, u32)> {
     let upto = move |shard: usize| (u64::from(per_second) * shard as u64) / shards as u64;
     (0..shards).map(move |shard| {
         let part = u32::try_from(upto(shard + 1) - upto(shard)).expect("a part is no more");
@@ -85,19 +90,19 @@ pub(super) fn rates(per_second: u32, shards: usize) -> impl Iterator<Item = (usi
 
 /// When those who are sent away are asked to come back.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Comeback {
+pub(in crate::edge) struct Comeback {
     retry: Duration,
     spread: Duration,
 }
 
 impl Comeback {
     /// `retry` is what SSE clients wait in ordinary times; of `spread` each waits another part.
-    pub(super) fn new(retry: Duration, spread: Duration) -> Comeback {
+    pub(in crate::edge) fn new(retry: Duration, spread: Duration) -> Comeback {
         Comeback { retry, spread }
     }
 
     /// Half of the ordinary time, and a part of the spread that `random`, between 0 and 1, says.
-    pub(super) fn wait_ms(&self, random: f64) -> u32 {
+    pub(in crate::edge) fn wait_ms(&self, random: f64) -> u32 {
         let wait = self.retry / 2 + self.spread.mul_f64(random);
         u32::try_from(wait.as_millis()).unwrap_or(u32::MAX)
     }

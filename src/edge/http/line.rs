@@ -9,13 +9,13 @@ use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::session::{Misspoken, Peer, Session};
+use crate::edge::shard::session::{Misspoken, Peer, Session};
 
 /// Bytes that are read from a socket at once: a request has about a thousand, a TLS greeting two.
-pub(super) const READ_BYTES: usize = 2048;
+pub(in crate::edge) const READ_BYTES: usize = 2048;
 
 /// The connection.
-pub(super) struct Line {
+pub(in crate::edge) struct Line {
     stream: TcpStream,
     session: Option<Box<Session>>,
     /// Bytes of TLS that were read with a proxy's header.
@@ -23,7 +23,7 @@ pub(super) struct Line {
 }
 
 /// Why nothing can be read.
-pub(super) enum Broken {
+pub(in crate::edge) enum Broken {
     /// The client is gone.
     Gone,
     /// The client does not speak TLS as we do.
@@ -31,7 +31,7 @@ pub(super) enum Broken {
 }
 
 impl Line {
-    pub(super) fn new(stream: TcpStream) -> Line {
+    pub(in crate::edge) fn new(stream: TcpStream) -> Line {
         Line {
             stream,
             session: None,
@@ -40,13 +40,13 @@ impl Line {
     }
 
     /// From here on it is TLS; `ahead` has been read already.
-    pub(super) fn secure(&mut self, session: Box<Session>, ahead: BytesMut) {
+    pub(in crate::edge) fn secure(&mut self, session: Box<Session>, ahead: BytesMut) {
         self.session = Some(session);
         self.ahead = ahead;
     }
 
     /// Reads more into `buffer`: at least a byte.
-    pub(super) async fn read(&mut self, buffer: &mut BytesMut) -> Result<(), Broken> {
+    pub(in crate::edge) async fn read(&mut self, buffer: &mut BytesMut) -> Result<(), Broken> {
         let Some(session) = &mut self.session else {
             buffer.reserve(READ_BYTES);
             return match self.stream.read_buf(buffer).await {
@@ -75,7 +75,7 @@ impl Line {
         Ok(())
     }
 
-    pub(super) async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(in crate::edge) async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         let Some(session) = &mut self.session else {
             return self.stream.write_all(bytes).await;
         };
@@ -88,7 +88,7 @@ impl Line {
 
     /// Says that nothing more will be said, and reads at most `bytes_max` of what the client still
     /// says, without looking at it.
-    pub(super) async fn finish(&mut self, bytes_max: usize) -> io::Result<()> {
+    pub(in crate::edge) async fn finish(&mut self, bytes_max: usize) -> io::Result<()> {
         if let Some(session) = &mut self.session {
             let mut outgoing = Vec::new();
             session.goodbye(&mut outgoing);
@@ -101,7 +101,9 @@ impl Line {
     }
 
     /// Leaves tokio.
-    pub(super) fn into_parts(self) -> io::Result<(std::net::TcpStream, Option<Box<Session>>)> {
+    pub(in crate::edge) fn into_parts(
+        self,
+    ) -> io::Result<(std::net::TcpStream, Option<Box<Session>>)> {
         Ok((self.stream.into_std()?, self.session))
     }
 }

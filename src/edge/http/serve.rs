@@ -13,13 +13,14 @@ use bytes::{Buf, BytesMut};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::demo;
 use super::line::{Broken, Line};
-use super::proxy;
-use super::queue::ShardCommand;
 use super::refusal::Refusal;
-use super::session::Session;
 use super::visitor::{Verdict, Visitor};
-use super::{Edge, demo};
+use crate::edge::Edge;
+use crate::edge::door::proxy;
+use crate::edge::shard::queue::ShardCommand;
+use crate::edge::shard::session::Session;
 use crate::metrics::ProxyRefused;
 
 /// After a refusal, how long and how much is still read, so that the kernel does not answer
@@ -28,7 +29,7 @@ const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES_MAX: usize = 64 * 1024;
 
 /// Answers the request; reads it, too, unless there is a verdict on it. `buffer` is what has been read.
-pub(super) async fn serve(
+pub(in crate::edge) async fn serve(
     edge: Edge,
     socket: std::net::TcpStream,
     mut visitor: Visitor,

@@ -18,15 +18,15 @@ pub trait Watch: Send + Sync + 'static {
 
 /// A wish on its way to the shard. It is answered also when it gets lost on the way, because then the
 /// shard has ended or begun anew, and the connection is gone.
-pub(super) struct Wish {
-    pub(super) conn: Conn,
+pub(in crate::edge) struct Wish {
+    pub(in crate::edge) conn: Conn,
     watcher: Watcher,
     /// `None` once it is answered or noted.
     watch: Option<Arc<dyn Watch>>,
 }
 
 impl Wish {
-    pub(super) fn new(conn: Conn, watcher: Watcher, watch: Arc<dyn Watch>) -> Wish {
+    pub(in crate::edge) fn new(conn: Conn, watcher: Watcher, watch: Arc<dyn Watch>) -> Wish {
         Wish {
             conn,
             watcher,
@@ -35,7 +35,7 @@ impl Wish {
     }
 
     /// The answer of those who do not hold the connection.
-    pub(super) fn answer(mut self, gone: Gone) {
+    pub(in crate::edge) fn answer(mut self, gone: Gone) {
         if let Some(watch) = self.watch.take() {
             watch.gone(self.watcher, self.conn, gone);
         }
@@ -52,26 +52,26 @@ impl Drop for Wish {
 
 /// The watchers of one shard's connections.
 #[derive(Default)]
-pub(super) struct Watchers(BTreeMap<(Conn, Watcher), Arc<dyn Watch>>);
+pub(in crate::edge) struct Watchers(BTreeMap<(Conn, Watcher), Arc<dyn Watch>>);
 
 impl Watchers {
     /// The connection is held.
-    pub(super) fn add(&mut self, mut wish: Wish) {
+    pub(in crate::edge) fn add(&mut self, mut wish: Wish) {
         if let Some(watch) = wish.watch.take() {
             self.0.insert((wish.conn, wish.watcher), watch);
         }
     }
 
-    pub(super) fn remove(&mut self, conn: Conn, watcher: Watcher) {
+    pub(in crate::edge) fn remove(&mut self, conn: Conn, watcher: Watcher) {
         self.0.remove(&(conn, watcher));
     }
 
-    pub(super) fn forget(&mut self, watcher: Watcher) {
+    pub(in crate::edge) fn forget(&mut self, watcher: Watcher) {
         self.0.retain(|(_, of), _| *of != watcher);
     }
 
     /// Tells all who watch this connection.
-    pub(super) fn gone(&mut self, conn: Conn, reason: &Reason) {
+    pub(in crate::edge) fn gone(&mut self, conn: Conn, reason: &Reason) {
         let all = (conn, Watcher(0))..=(conn, Watcher(u64::MAX));
         while let Some((&key, _)) = self.0.range(all.clone()).next() {
             if let Some(watch) = self.0.remove(&key) {
@@ -81,7 +81,7 @@ impl Watchers {
     }
 
     /// The shard has lost all its connections.
-    pub(super) fn lose(&mut self) {
+    pub(in crate::edge) fn lose(&mut self) {
         for ((conn, watcher), watch) in std::mem::take(&mut self.0) {
             watch.gone(watcher, conn, Gone::Lost);
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// How far a shard is in its sweep.
 #[derive(Debug)]
-pub(super) struct Sweep {
+pub(in crate::edge) struct Sweep {
     heartbeat: Option<Duration>,
     period: Duration,
     owed: f64,
@@ -16,15 +16,15 @@ pub(super) struct Sweep {
 
 /// What to visit in this turn.
 #[derive(Debug, PartialEq)]
-pub(super) struct Visit {
-    pub(super) slots: u32,
-    pub(super) heartbeat: bool,
+pub(in crate::edge) struct Visit {
+    pub(in crate::edge) slots: u32,
+    pub(in crate::edge) heartbeat: bool,
 }
 
 impl Sweep {
     /// The longest a shard waits for something to happen: the grain of the sweep. At 25 s a
     /// million connections are then visited in portions of 10,000.
-    pub(super) const TURN: Duration = Duration::from_millis(250);
+    pub(in crate::edge) const TURN: Duration = Duration::from_millis(250);
 
     /// Without heartbeats a sweep still ends connections that do not read their end.
     const PERIOD_WITHOUT_HEARTBEAT: Duration = Duration::from_secs(25);
@@ -32,7 +32,7 @@ impl Sweep {
     /// A fifth to either side.
     const JITTER: f64 = 0.2;
 
-    pub(super) fn new(heartbeat: Option<Duration>, random: f64) -> Sweep {
+    pub(in crate::edge) fn new(heartbeat: Option<Duration>, random: f64) -> Sweep {
         let mut sweep = Sweep {
             heartbeat,
             period: Duration::ZERO,
@@ -43,7 +43,7 @@ impl Sweep {
     }
 
     /// From now on. The sweep that goes on takes the new period, give or take where it is.
-    pub(super) fn set_heartbeat(&mut self, heartbeat: Option<Duration>, random: f64) {
+    pub(in crate::edge) fn set_heartbeat(&mut self, heartbeat: Option<Duration>, random: f64) {
         if self.heartbeat != heartbeat {
             self.heartbeat = heartbeat;
             self.next(random);
@@ -51,14 +51,14 @@ impl Sweep {
     }
 
     /// Draws the period of the next sweep; `random` is between 0 and 1.
-    pub(super) fn next(&mut self, random: f64) {
+    pub(in crate::edge) fn next(&mut self, random: f64) {
         let base = self.heartbeat.unwrap_or(Self::PERIOD_WITHOUT_HEARTBEAT);
         self.period = base.mul_f64(1.0 + Self::JITTER * (2.0 * random - 1.0));
         self.owed = 0.0;
     }
 
     /// The slots that are due after `elapsed` more time, of a slab with about `slots` slots.
-    pub(super) fn visit(&mut self, elapsed: Duration, slots: usize) -> Option<Visit> {
+    pub(in crate::edge) fn visit(&mut self, elapsed: Duration, slots: usize) -> Option<Visit> {
         let all = slots.max(1) as f64;
         self.owed = (self.owed + all * elapsed.as_secs_f64() / self.period.as_secs_f64()).min(all);
         let due = self.owed.floor();

@@ -13,7 +13,7 @@ use tokio_rustls::rustls::unbuffered::{
     UnbufferedStatus,
 };
 
-use super::tls::TlsRules;
+use crate::edge::door::tls::TlsRules;
 
 /// Plain bytes that become records at once: four full ones.
 const CHUNK: usize = 64 * 1024;
@@ -24,11 +24,11 @@ const ROOM: usize = 1024;
 /// The peer does not speak TLS as we do; the reason is rustls's own text.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct Misspoken(String);
+pub(in crate::edge) struct Misspoken(String);
 
 /// Whether the client will say more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Peer {
+pub(in crate::edge) enum Peer {
     /// As far as is known.
     Open,
     /// It has said that it will not.
@@ -36,7 +36,7 @@ pub(super) enum Peer {
 }
 
 /// The TLS of one connection.
-pub(super) struct Session {
+pub(in crate::edge) struct Session {
     connection: UnbufferedServerConnection,
     /// The beginning of a record, or of the handshake's next message.
     incoming: Vec<u8>,
@@ -56,7 +56,7 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    pub(super) fn new(rules: TlsRules) -> Option<Box<Session>> {
+    pub(in crate::edge) fn new(rules: TlsRules) -> Option<Box<Session>> {
         let connection = UnbufferedServerConnection::new(rules).ok()?;
         Some(Box::new(Session {
             connection,
@@ -69,7 +69,7 @@ impl Session {
 
     /// Takes what came from the socket. What it says goes to `plain`, what must be answered to
     /// `outgoing`, also when it is an error.
-    pub(super) fn receive(
+    pub(in crate::edge) fn receive(
         &mut self,
         bytes: &[u8],
         plain: &mut Vec<u8>,
@@ -84,7 +84,7 @@ impl Session {
     }
 
     /// Makes records of `plain`.
-    pub(super) fn encrypt(
+    pub(in crate::edge) fn encrypt(
         &mut self,
         plain: &[u8],
         outgoing: &mut Vec<u8>,
@@ -96,7 +96,7 @@ impl Session {
     }
 
     /// The record that says that no more will be said.
-    pub(super) fn goodbye(&mut self, outgoing: &mut Vec<u8>) {
+    pub(in crate::edge) fn goodbye(&mut self, outgoing: &mut Vec<u8>) {
         if self.is_over {
             return;
         }
@@ -114,7 +114,7 @@ impl Session {
     /// Writes through to a socket that does not block, and answers how many bytes of `plain` are
     /// with it for good. Of bytes that are in a record which the socket has not taken whole, the
     /// last one is not told before it has: who is told that all is written may close.
-    pub(super) fn write(
+    pub(in crate::edge) fn write(
         &mut self,
         mut plain: &[u8],
         socket: &mut impl Write,
@@ -148,7 +148,7 @@ impl Session {
     }
 
     /// Writes what is no part of a message: an answer of the protocol itself.
-    pub(super) fn write_aside(&mut self, outgoing: &[u8], socket: &mut impl Write) {
+    pub(in crate::edge) fn write_aside(&mut self, outgoing: &[u8], socket: &mut impl Write) {
         let taken = match self.unsent.is_empty() {
             true => write_what_fits(socket, outgoing).unwrap_or(0),
             false => 0,

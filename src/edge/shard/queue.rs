@@ -10,17 +10,17 @@ use std::sync::{Mutex, MutexGuard};
 
 use bytes::Bytes;
 
-use super::config::OfShard;
-use super::credit::Credit;
-use super::permit::Permit;
 use super::session::Session;
 use super::watchers::Wish;
+use crate::edge::config::OfShard;
+use crate::edge::credit::Credit;
+use crate::edge::door::permit::Permit;
 use crate::hub::{Framing, WhenFull};
 use crate::metrics::Metrics;
 use crate::wire::{Conn, Gone, Id, Ids, Message, Reason, Signal, Transport, Watcher};
 
 /// What a shard is told to do.
-pub(super) enum ShardCommand {
+pub(in crate::edge) enum ShardCommand {
     /// Hold these connections from now on.
     Adopt(Vec<Adoption>),
     /// Deliver a message to ids of this shard.
@@ -66,21 +66,21 @@ pub(super) enum ShardCommand {
 }
 
 /// A socket on its way from the listener to the shard of its id.
-pub(super) struct Adoption {
-    pub(super) socket: TcpStream,
+pub(in crate::edge) struct Adoption {
+    pub(in crate::edge) socket: TcpStream,
     /// Its TLS, if it has any.
-    pub(super) session: Option<Box<Session>>,
+    pub(in crate::edge) session: Option<Box<Session>>,
     /// The address that the socket has; a Unix socket has none.
-    pub(super) peer: Option<SocketAddr>,
+    pub(in crate::edge) peer: Option<SocketAddr>,
     /// The client's address by a proxy's word.
-    pub(super) forwarded: Option<SocketAddr>,
-    pub(super) id: Id,
-    pub(super) framing: Framing,
-    pub(super) when_full: WhenFull,
+    pub(in crate::edge) forwarded: Option<SocketAddr>,
+    pub(in crate::edge) id: Id,
+    pub(in crate::edge) framing: Framing,
+    pub(in crate::edge) when_full: WhenFull,
     /// The head of the answer and what the transport begins with.
-    pub(super) greeting: Bytes,
+    pub(in crate::edge) greeting: Bytes,
     /// One of the edge's connections; given back when the connection closes.
-    pub(super) permit: Permit,
+    pub(in crate::edge) permit: Permit,
 }
 
 /// Receives what one shard answers. Called on the shard's thread: it must not block.
@@ -112,7 +112,7 @@ pub struct QueueFull;
 const COMMANDS_KEPT: usize = 4096;
 
 /// Commands waiting for one shard.
-pub(super) struct Queue {
+pub(in crate::edge) struct Queue {
     waiting: Mutex<Waiting>,
     waker: mio::Waker,
     bytes_max: usize,
@@ -126,7 +126,7 @@ struct Waiting {
 }
 
 impl Queue {
-    pub(super) fn new(waker: mio::Waker, bytes_max: usize) -> Queue {
+    pub(in crate::edge) fn new(waker: mio::Waker, bytes_max: usize) -> Queue {
         Queue {
             waiting: Mutex::default(),
             waker,
@@ -135,7 +135,7 @@ impl Queue {
     }
 
     /// Queues a command whose size the sender chose.
-    pub(super) fn push_bounded(
+    pub(in crate::edge) fn push_bounded(
         &self,
         command: ShardCommand,
         metrics: &Metrics,
@@ -154,7 +154,7 @@ impl Queue {
     }
 
     /// Queues a wish to hear of a connection; one that is not taken is answered here.
-    pub(super) fn push_wish(&self, wish: Wish, metrics: &Metrics) {
+    pub(in crate::edge) fn push_wish(&self, wish: Wish, metrics: &Metrics) {
         let bytes = size_of::<ShardCommand>();
         let mut waiting = self.lock();
         if waiting.closed || waiting.bytes + bytes > self.bytes_max {
@@ -173,7 +173,7 @@ impl Queue {
 
     /// Queues sends in order, as far as they fit; those that do not stay in `commands`. Counts
     /// `held_bytes` once for all of them: what the slices among them keep alive.
-    pub(super) fn push_all(
+    pub(in crate::edge) fn push_all(
         &self,
         commands: &mut Vec<ShardCommand>,
         held_bytes: usize,
@@ -217,7 +217,7 @@ impl Queue {
 
     /// Queues a command that is bounded elsewhere. A shard that has stopped drops it, and with it
     /// the socket or the answer.
-    pub(super) fn push(&self, command: ShardCommand) {
+    pub(in crate::edge) fn push(&self, command: ShardCommand) {
         let waiting = self.lock();
         if !waiting.closed {
             self.push_locked(waiting, command);
@@ -240,7 +240,7 @@ impl Queue {
     }
 
     /// Swaps what waits with the empty `commands`.
-    pub(super) fn take(&self, commands: &mut Vec<ShardCommand>, metrics: &Metrics) {
+    pub(in crate::edge) fn take(&self, commands: &mut Vec<ShardCommand>, metrics: &Metrics) {
         debug_assert!(commands.is_empty(), "the batch before has been carried out");
         commands.shrink_to(COMMANDS_KEPT);
         let mut waiting = self.lock();
@@ -250,7 +250,7 @@ impl Queue {
     }
 
     /// Refuses everything from now on, and what waits.
-    pub(super) fn close(&self) {
+    pub(in crate::edge) fn close(&self) {
         let mut waiting = self.lock();
         waiting.closed = true;
         let refused = std::mem::take(&mut waiting.commands);

@@ -10,7 +10,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore};
 
 use super::session::{Peer, Session};
-use super::tls::Tls;
+use crate::edge::door::tls::Tls;
 
 /// A session whose handshake is done, and its client.
 fn pair() -> (Box<Session>, ClientConnection) {

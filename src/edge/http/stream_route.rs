@@ -28,7 +28,7 @@ impl StreamRoute {
     }
 
     /// The id in `path`, as it stands there, if the path is this route's.
-    pub(super) fn segment<'a>(&self, path: &'a str) -> Option<&'a str> {
+    pub(in crate::edge) fn segment<'a>(&self, path: &'a str) -> Option<&'a str> {
         let StreamPath { before, after } = &self.path;
         let segment = path
             .strip_prefix(before.as_str())?

@@ -12,7 +12,12 @@ use crate::wire::Transport;
 
 /// The greeting of a connection. `retry` is what SSE clients are asked to wait before they come
 /// back, spread over a half to one and a half of it by `random` (between 0 and 1).
-pub(super) fn greeting(framing: Framing, retry: Duration, random: f64, date: SystemTime) -> Bytes {
+pub(in crate::edge) fn greeting(
+    framing: Framing,
+    retry: Duration,
+    random: f64,
+    date: SystemTime,
+) -> Bytes {
     let content_type = match framing.transport() {
         Transport::Chunked => "application/octet-stream",
         Transport::Sse => "text/event-stream",

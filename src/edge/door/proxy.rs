@@ -17,20 +17,20 @@ const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 
 /// What a header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Header {
+pub(in crate::edge) struct Header {
     /// The client's address; `None` when the proxy speaks for itself (a health check) or has no
     /// address to tell.
-    pub(super) source: Option<SocketAddr>,
+    pub(in crate::edge) source: Option<SocketAddr>,
     /// Bytes of the header.
-    pub(super) length: usize,
+    pub(in crate::edge) length: usize,
 }
 
 /// Not a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Malformed;
+pub(in crate::edge) struct Malformed;
 
 /// Reads the header at the beginning of `bytes`; `None` when it is not complete yet.
-pub(super) fn parse(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
+pub(in crate::edge) fn parse(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
     let is_begin = |of: &[u8]| bytes.iter().zip(of).all(|(ours, theirs)| ours == theirs);
     if is_begin(SIGNATURE) {
         binary(bytes)

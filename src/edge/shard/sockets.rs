@@ -22,7 +22,7 @@ const _: () = assert!(cfg!(debug_assertions) || size_of::<Option<TcpStream>>() =
 
 /// Sockets in their slots.
 #[derive(Debug, Default)]
-pub(super) struct Sockets {
+pub(in crate::edge) struct Sockets {
     blocks: Vec<Block>,
     /// Addresses of clients that came through a proxy; the others' are asked of their sockets.
     forwarded: HashMap<u32, SocketAddr>,
@@ -45,7 +45,7 @@ struct Block {
 
 impl Sockets {
     /// The slot has no socket; `session` is its TLS if it has any, `forwarded` is the client's address by a proxy's word.
-    pub(super) fn put(
+    pub(in crate::edge) fn put(
         &mut self,
         slot: u32,
         socket: TcpStream,
@@ -71,12 +71,12 @@ impl Sockets {
     }
 
     /// The client's address; `None` when the socket is gone, or is a Unix socket.
-    pub(super) fn peer(&mut self, slot: u32) -> Option<SocketAddr> {
+    pub(in crate::edge) fn peer(&mut self, slot: u32) -> Option<SocketAddr> {
         let socket = self.get_mut(slot)?.peer_addr().ok();
         self.forwarded.get(&slot).copied().or(socket)
     }
 
-    pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut TcpStream> {
+    pub(in crate::edge) fn get_mut(&mut self, slot: u32) -> Option<&mut TcpStream> {
         let (block, place) = place_of(slot);
         let block = self.blocks.get_mut(block)?;
         block.sockets.get_mut(place)?.as_mut()
@@ -96,7 +96,7 @@ impl Sockets {
     /// Closes the socket. The FIN goes out behind what was written, also when the client has sent
     /// bytes that nobody read (a bare close would answer those with a reset, which can destroy
     /// what the client has not read yet).
-    pub(super) fn close(&mut self, slot: u32, registry: &Registry) {
+    pub(in crate::edge) fn close(&mut self, slot: u32, registry: &Registry) {
         let Some(mut socket) = self.take(slot) else {
             return;
         };
@@ -112,7 +112,11 @@ impl Sockets {
 
     /// What the client says, without its TLS; 0 at its end, `Interrupted` when it has said nothing
     /// yet, `InvalidData` when that is no TLS. `None` when the socket is gone.
-    pub(super) fn read(&mut self, slot: u32, scratch: &mut [u8]) -> Option<io::Result<usize>> {
+    pub(in crate::edge) fn read(
+        &mut self,
+        slot: u32,
+        scratch: &mut [u8],
+    ) -> Option<io::Result<usize>> {
         let socket = self.get_mut(slot)?;
         let read = match socket.read(scratch) {
             Ok(read @ 1..) if !self.sessions.is_empty() => read,
@@ -134,7 +138,12 @@ impl Sockets {
         })
     }
 
-    pub(super) fn interest(&mut self, slot: u32, interest: Interest, registry: &Registry) -> bool {
+    pub(in crate::edge) fn interest(
+        &mut self,
+        slot: u32,
+        interest: Interest,
+        registry: &Registry,
+    ) -> bool {
         let Some(socket) = self.get_mut(slot) else {
             return true;
         };
@@ -144,7 +153,7 @@ impl Sockets {
     }
 
     /// Bytes written since the last call.
-    pub(super) fn take_written(&mut self) -> u64 {
+    pub(in crate::edge) fn take_written(&mut self) -> u64 {
         std::mem::take(&mut self.written)
     }
 
@@ -179,7 +188,7 @@ fn remove<T>(table: &mut HashMap<u32, T>, slot: u32) -> Option<T> {
 }
 
 /// Says why a connection is not held. The socket is fresh: what does not fit is given up.
-pub(super) fn refuse(mut socket: TcpStream, session: Option<Box<Session>>, answer: &[u8]) {
+pub(in crate::edge) fn refuse(mut socket: TcpStream, session: Option<Box<Session>>, answer: &[u8]) {
     let mut records = Vec::new();
     let _ = match session {
         None => socket.write(answer).map(drop),

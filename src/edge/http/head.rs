@@ -7,28 +7,28 @@
 use super::refusal::Refusal;
 
 /// Header fields that are looked at; a head with more is too large. Browsers send about 20.
-pub(super) const HEADERS_MAX: usize = 64;
+pub(in crate::edge) const HEADERS_MAX: usize = 64;
 
 /// What the routes need to know of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Head<'a> {
-    pub(super) method: &'a str,
+pub(in crate::edge) struct Head<'a> {
+    pub(in crate::edge) method: &'a str,
     /// The path as it was sent, without the query, still percent-encoded.
-    pub(super) path: &'a str,
+    pub(in crate::edge) path: &'a str,
     /// `Accept` names `text/event-stream`.
-    pub(super) accepts_events: bool,
+    pub(in crate::edge) accepts_events: bool,
     /// HTTP/1.0: no chunks.
-    pub(super) is_http10: bool,
+    pub(in crate::edge) is_http10: bool,
     /// A body follows, or one of unknown length.
-    pub(super) has_body: bool,
+    pub(in crate::edge) has_body: bool,
     /// What the fields `X-Forwarded-For` say, in order and with commas between; mostly nothing.
-    pub(super) forwarded_for: Vec<u8>,
+    pub(in crate::edge) forwarded_for: Vec<u8>,
     /// Bytes of the head.
-    pub(super) length: usize,
+    pub(in crate::edge) length: usize,
 }
 
 /// Reads the head at the beginning of `bytes`; `None` when it is not complete yet.
-pub(super) fn parse(bytes: &[u8]) -> Result<Option<Head<'_>>, Refusal> {
+pub(in crate::edge) fn parse(bytes: &[u8]) -> Result<Option<Head<'_>>, Refusal> {
     let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut fields);
     let length = match request.parse(bytes) {

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::queue::ShardCommand;
-use super::{Address, Answer, Config, Edge, ShardAnswer, Taken, Watch, start};
+use super::queue::{Answer, ShardAnswer};
+use super::watchers::Watch;
+use crate::edge::{Address, Config, Edge, Taken, start};
 use crate::metrics::{Closed, Label, Metrics, Transport};
 use crate::wire::{Conn, Gone, Id, Ids, Message, Reason, Watcher};
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// Ours while it lives.
 #[derive(Debug)]
-pub(super) struct SocketFile {
+pub(in crate::edge) struct SocketFile {
     path: PathBuf,
     /// Device and number of the file that was made; `None` before.
     identity: Option<(u64, u64)>,
@@ -19,7 +19,7 @@ pub(super) struct SocketFile {
 
 impl SocketFile {
     /// Removes what a killed process has left.
-    pub(super) fn make_room(path: &Path) -> io::Result<SocketFile> {
+    pub(in crate::edge) fn make_room(path: &Path) -> io::Result<SocketFile> {
         let room = SocketFile {
             path: path.to_owned(),
             identity: None,
@@ -44,7 +44,7 @@ impl SocketFile {
     }
 
     /// The socket has been bound.
-    pub(super) fn made(mut self) -> io::Result<SocketFile> {
+    pub(in crate::edge) fn made(mut self) -> io::Result<SocketFile> {
         self.identity = Some(identity(&self.path)?);
         Ok(self)
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// A bucket that a second fills.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(in crate::edge) struct Pace {
     /// Tokens that come each second, and the most that there are; 0 is no limit.
     rate: f64,
     tokens: f64,
@@ -15,7 +15,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn new(rate: u32) -> Pace {
+    pub(in crate::edge) fn new(rate: u32) -> Pace {
         Pace {
             rate: f64::from(rate),
             tokens: f64::from(rate),
@@ -24,7 +24,7 @@ impl Pace {
     }
 
     /// Takes a token, or says how long it is until there is one.
-    pub(super) fn take(&mut self, now: Instant) -> Result<(), Duration> {
+    pub(in crate::edge) fn take(&mut self, now: Instant) -> Result<(), Duration> {
         if self.rate == 0.0 {
             return Ok(());
         }

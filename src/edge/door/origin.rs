@@ -22,7 +22,7 @@ pub struct Network {
 
 impl Trust {
     /// Whether this is a proxy of ours.
-    pub(super) fn has(&self, address: IpAddr) -> bool {
+    pub(in crate::edge) fn has(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|network| network.has(address))
     }
@@ -31,7 +31,7 @@ impl Trust {
     /// `X-Forwarded-For` in order: the rightmost that is no proxy of ours. What cannot be read ends
     /// the search: who wrote it is not known, and what is left of it even less. `None` when there
     /// is nobody but `proxy`.
-    pub(super) fn client_behind<'a>(
+    pub(in crate::edge) fn client_behind<'a>(
         &self,
         proxy: Option<SocketAddr>,
         forwarded_for: impl DoubleEndedIterator<Item = &'a [u8]>,

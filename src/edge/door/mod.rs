@@ -5,6 +5,17 @@
 //! `TcpStream`, too: all that is asked of it (read, write, shut down, poll) is the same call on
 //! either, asking for its peer is an error, and a slot stays four bytes.
 
+pub(in crate::edge) mod addresses;
+pub(in crate::edge) mod farewell;
+pub(in crate::edge) mod listen;
+pub(in crate::edge) mod listener;
+pub(in crate::edge) mod origin;
+mod pace;
+pub(in crate::edge) mod permit;
+pub(in crate::edge) mod proxy;
+mod socket_file;
+pub(in crate::edge) mod tls;
+
 use std::fs::Permissions;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -16,17 +27,17 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::io::unix::AsyncFd;
 
+use self::listen::{Address, Listen};
+use self::socket_file::SocketFile;
+use self::tls::{Tls, TlsRules};
 use super::Error;
-use super::listen::{Address, Listen};
-use super::socket_file::SocketFile;
-use super::tls::{Tls, TlsRules};
 
 /// Connections the kernel may complete ahead of us; it caps this at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
 /// A bound listener.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(in crate::edge) struct Door {
     listener: AsyncFd<Listener>,
     address: Address,
     has_proxy_protocol: bool,
@@ -45,7 +56,10 @@ enum Listener {
 
 impl Door {
     /// Call it inside a tokio runtime.
-    pub(super) fn open(listen: &Listen, client_timeout: Option<Duration>) -> Result<Door, Error> {
+    pub(in crate::edge) fn open(
+        listen: &Listen,
+        client_timeout: Option<Duration>,
+    ) -> Result<Door, Error> {
         let opened = match &listen.address {
             Address::Tcp(address) => bind_tcp(*address, client_timeout),
             Address::Unix(path) => bind_unix(path, listen.unix_mode),
@@ -70,22 +84,22 @@ impl Door {
     }
 
     /// Where it is, with the port that was chosen.
-    pub(super) fn address(&self) -> &Address {
+    pub(in crate::edge) fn address(&self) -> &Address {
         &self.address
     }
 
     /// Whether connections begin with a header of the PROXY protocol.
-    pub(super) fn has_proxy_protocol(&self) -> bool {
+    pub(in crate::edge) fn has_proxy_protocol(&self) -> bool {
         self.has_proxy_protocol
     }
 
     /// What TLS needs, where it is spoken.
-    pub(super) fn tls(&self) -> Option<TlsRules> {
+    pub(in crate::edge) fn tls(&self) -> Option<TlsRules> {
         self.tls.as_ref().map(Tls::config)
     }
 
     /// The next connection, not blocking, and its address; a Unix socket has none.
-    pub(super) async fn accept(&self) -> io::Result<(TcpStream, Option<SocketAddr>)> {
+    pub(in crate::edge) async fn accept(&self) -> io::Result<(TcpStream, Option<SocketAddr>)> {
         loop {
             let mut ready = self.listener.readable().await?;
             if let Ok(accepted) = ready.try_io(|listener| listener.get_ref().accept()) {
@@ -95,7 +109,7 @@ impl Door {
     }
 
     /// The same if one is there; an error of the kind `WouldBlock` when none is.
-    pub(super) fn try_accept(&self) -> io::Result<(TcpStream, Option<SocketAddr>)> {
+    pub(in crate::edge) fn try_accept(&self) -> io::Result<(TcpStream, Option<SocketAddr>)> {
         self.listener
             .try_io(tokio::io::Interest::READABLE, Listener::accept)
     }

@@ -11,7 +11,7 @@ use super::addresses::{Addresses, Guest};
 
 /// How many connections are held, and how many may be.
 #[derive(Clone, Debug)]
-pub(super) struct Permits {
+pub(in crate::edge) struct Permits {
     used: Arc<AtomicUsize>,
     max: Arc<AtomicUsize>,
     addresses: Addresses,
@@ -19,7 +19,7 @@ pub(super) struct Permits {
 
 /// The right to hold one connection. Dropping it gives it back.
 #[derive(Debug)]
-pub(super) struct Permit {
+pub(in crate::edge) struct Permit {
     /// `None` when somebody else gives it back.
     used: Option<Arc<AtomicUsize>>,
     guest: Option<Guest>,
@@ -27,7 +27,7 @@ pub(super) struct Permit {
 
 /// The permits of the connections that one shard holds.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(in crate::edge) struct Kept {
     permits: Permits,
     /// By slot, the row of the connection's address, or [`NOBODY`]; empty without such a limit.
     rows: Vec<u32>,
@@ -37,7 +37,7 @@ pub(super) struct Kept {
 const NOBODY: u32 = u32::MAX;
 
 impl Permits {
-    pub(super) fn new(max: usize, addresses: Addresses) -> Permits {
+    pub(in crate::edge) fn new(max: usize, addresses: Addresses) -> Permits {
         Permits {
             used: Arc::default(),
             max: Arc::new(max.into()),
@@ -46,7 +46,7 @@ impl Permits {
     }
 
     /// The right to hold one more, while the limit allows it.
-    pub(super) fn acquire(&self, guest: Option<Guest>) -> Option<Permit> {
+    pub(in crate::edge) fn acquire(&self, guest: Option<Guest>) -> Option<Permit> {
         let max = self.max.load(Ordering::Relaxed);
         let more = |used| (used < max).then_some(used + 1);
         self.used
@@ -59,17 +59,17 @@ impl Permits {
     }
 
     /// Whether nobody could have one now.
-    pub(super) fn are_taken(&self) -> bool {
+    pub(in crate::edge) fn are_taken(&self) -> bool {
         self.used.load(Ordering::Relaxed) >= self.max.load(Ordering::Relaxed)
     }
 
     /// From now on. Who is held stays, also above it.
-    pub(super) fn set_max(&self, max: usize) {
+    pub(in crate::edge) fn set_max(&self, max: usize) {
         self.max.store(max, Ordering::Relaxed);
     }
 
     /// The connections of each address.
-    pub(super) fn addresses(&self) -> &Addresses {
+    pub(in crate::edge) fn addresses(&self) -> &Addresses {
         &self.addresses
     }
 }
@@ -83,7 +83,7 @@ impl Drop for Permit {
 }
 
 impl Kept {
-    pub(super) fn new(permits: Permits) -> Kept {
+    pub(in crate::edge) fn new(permits: Permits) -> Kept {
         Kept {
             permits,
             rows: Vec::new(),
@@ -91,7 +91,7 @@ impl Kept {
     }
 
     /// The connection in this slot is held now.
-    pub(super) fn keep(&mut self, slot: u32, mut permit: Permit) {
+    pub(in crate::edge) fn keep(&mut self, slot: u32, mut permit: Permit) {
         permit.used.take();
         let Some(guest) = permit.guest.take() else {
             return;
@@ -104,7 +104,7 @@ impl Kept {
     }
 
     /// The connection in this slot is gone.
-    pub(super) fn release(&mut self, slot: u32) {
+    pub(in crate::edge) fn release(&mut self, slot: u32) {
         self.permits.used.fetch_sub(1, Ordering::Relaxed);
         if let Some(row) = self.rows.get_mut(slot as usize) {
             let row = std::mem::replace(row, NOBODY);
@@ -115,7 +115,7 @@ impl Kept {
     }
 
     /// All of them are gone, `held` in number.
-    pub(super) fn release_all(&mut self, held: usize) {
+    pub(in crate::edge) fn release_all(&mut self, held: usize) {
         self.permits.used.fetch_sub(held, Ordering::Relaxed);
         for row in std::mem::take(&mut self.rows) {
             if row != NOBODY {

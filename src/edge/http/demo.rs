@@ -15,8 +15,8 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::Edge;
 use super::line::Line;
+use crate::edge::Edge;
 use crate::wire::Id;
 
 const PAGE: &str = include_str!("demo/page.html");
@@ -28,7 +28,7 @@ const NAMED_MAX: usize = 100;
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
 
 /// Answers one request; `read` is what has been read of it.
-pub(super) async fn serve(edge: &Edge, read: &[u8], mut line: Line) {
+pub(in crate::edge) async fn serve(edge: &Edge, read: &[u8], mut line: Line) {
     let (mut ours, theirs) = tokio::io::duplex(ANSWER_BYTES_MAX);
     let service = service_fn(|request: Request<Incoming>| async move {
         edge.metrics().requests.increment();

@@ -13,14 +13,15 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::door::Door;
+use super::Door;
 use super::farewell::Farewells;
-use super::line::READ_BYTES;
 use super::pace::Pace;
-use super::queue::{Adoption, ShardCommand};
-use super::refusal::Refusal;
-use super::visitor::{Verdict, Visitor};
-use super::{Edge, serve};
+use crate::edge::Edge;
+use crate::edge::http::line::READ_BYTES;
+use crate::edge::http::refusal::Refusal;
+use crate::edge::http::serve;
+use crate::edge::http::visitor::{Verdict, Visitor};
+use crate::edge::shard::queue::{Adoption, ShardCommand};
 use crate::metrics::ProxyRefused;
 
 /// How long a listener waits when the process is out of open files: long enough not to spin,
@@ -49,7 +50,7 @@ struct Listener {
 }
 
 /// Accepts until told to stop.
-pub(super) async fn run(edge: Edge, door: Door, mut stop: watch::Receiver<bool>) {
+pub(in crate::edge) async fn run(edge: Edge, door: Door, mut stop: watch::Receiver<bool>) {
     let config = edge.config();
     let mut listener = Listener {
         heads: Arc::new(Semaphore::new(config.heads_max)),
