@@ -1,8 +1,8 @@
 %%% The API of Lariat: say something to people who hold a connection, anywhere.
 %%%
 %%% No logic here. Messages are routed by `lariat_router', subscriptions kept by
-%%% `lariat_subscriptions', edges attached by `lariat_link'. `lariat_demo:help()' shows how it
-%%% feels.
+%%% `lariat_subscriptions', edges attached by `lariat_link', and what clients ask or say is for a
+%%% `lariat_handler'. `lariat_demo:help()' shows how it feels.
 %%%
 %%% Ids are integers, binaries, or any term but a list: a list is always a list of ids, so the
 %%% user called alice is `<<"alice">>', not `"alice"'. Messages are iodata: text beyond Latin-1 is
@@ -10,7 +10,7 @@
 -module(lariat).
 
 %% Messages.
--export([send/2, send/3, call/2, call/3, publish/2]).
+-export([send/2, send/3, call/2, call/3, publish/2, publish/3]).
 %% Subscriptions.
 -export([subscribe/2, unsubscribe/2, subscribers/1, add_subscriptions/1, remove_subscriptions/1]).
 %% Receivers.
@@ -61,7 +61,13 @@ call(Ids, Msg, TimeoutMs) ->
 %% `send/2'.
 -spec publish(lariat_wire:id(), lariat_wire:message()) -> lariat_router:outcome().
 publish(Subject, Msg) ->
-    lariat_router:publish(Subject, lariat_subscriptions:subscribers(Subject), Msg).
+    publish(Subject, Msg, #{}).
+
+%% @doc The same with the fields `event' and `id' of a server-sent event.
+-spec publish(lariat_wire:id(), lariat_wire:message(), lariat_wire:options()) ->
+    lariat_router:outcome().
+publish(Subject, Msg, Options) ->
+    lariat_router:publish(Subject, lariat_subscriptions:subscribers(Subject), Msg, Options).
 
 %% @doc From now on `Subscriber' gets what is published to `Subject'.
 -spec subscribe(lariat_wire:id(), lariat_wire:id()) ->

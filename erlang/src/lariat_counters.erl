@@ -29,7 +29,17 @@
     | link_losses
     | strays
     | credit_lost
-    | program_exits.
+    | program_exits
+    | handler_requests
+    | handler_refused
+    | handler_messages
+    | handler_messages_dropped
+    | handler_closes
+    | handler_unknown
+    | handler_crashes
+    | handler_timeouts
+    | handler_bad_answers
+    | answers_lost.
 
 %% @doc Makes the counters; does nothing when they exist already. Their reference lives in
 %% `persistent_term', which is never rewritten, so no collection of the whole VM is caused.
@@ -78,7 +88,17 @@ declared() ->
         {link_losses, "times the link to an attached edge went down"},
         {credit_lost, "bytes of credit that an edge did not give back, until we attached again"},
         {strays, "messages that a process of ours received and did not expect"},
-        {program_exits, "times a Rust program that we run ended without being asked to"}
+        {program_exits, "times a Rust program that we run ended without being asked to"},
+        {handler_requests, "requests and batches handed to handlers"},
+        {handler_refused, "requests and batches refused because a handler had too many at once"},
+        {handler_messages, "messages of clients handed to handlers"},
+        {handler_messages_dropped, "messages of clients that had no room to wait in"},
+        {handler_closes, "connections closed because a message of theirs had no room"},
+        {handler_unknown, "requests for handlers, messages of connections that are unknown here"},
+        {handler_crashes, "calls of handlers that crashed"},
+        {handler_timeouts, "calls of handlers that were killed at their deadline"},
+        {handler_bad_answers, "calls of handlers that answered what cannot be sent"},
+        {answers_lost, "answers and replies that could not be sent to their edge"}
     ].
 
 -spec index(name()) -> pos_integer().
@@ -102,4 +122,14 @@ index(credit_lost) -> 17;
 index(strays) -> 18;
 index(program_exits) -> 19;
 index(edge_congested) -> 20;
-index(edge_drained) -> 21.
+index(edge_drained) -> 21;
+index(handler_requests) -> 22;
+index(handler_refused) -> 23;
+index(handler_messages) -> 24;
+index(handler_messages_dropped) -> 25;
+index(handler_closes) -> 26;
+index(handler_unknown) -> 27;
+index(handler_crashes) -> 28;
+index(handler_timeouts) -> 29;
+index(handler_bad_answers) -> 30;
+index(answers_lost) -> 31.

@@ -5,7 +5,7 @@
 %%% is decided here.
 -module(lariat_edge).
 
--export([send/4, call/3, call_all/2, info/1, stop/1]).
+-export([send/4, answer/4, call/3, call_all/2, info/1, stop/1]).
 
 -export_type([failure/0]).
 
@@ -16,6 +16,10 @@
 %% Hand over a message, on credit or not. Must return at once, also when the link is full or gone.
 -callback send(lariat_picture:edge(), [lariat_wire:id(), ...], lariat_wire:payload(),
     lariat_wire:edge_options(), credited | plain) -> ok | {error, failure()}.
+%% Answer a request of the edge. `at_once' must return so; a caller with patience may be suspended
+%% while the link is full.
+-callback answer(lariat_picture:edge(), lariat_wire:ask_ref(), lariat_wire:answer(),
+    at_once | patiently) -> ok | {error, failure()}.
 %% Ask and wait. Runs in a process of its own that is killed at the deadline, so it may be
 %% suspended by the VM without hanging anybody.
 -callback call(lariat_picture:edge(), lariat_wire:command()) -> answer().
@@ -82,6 +86,22 @@ send_all([Chunk | Others] = Chunks, Send) ->
 settle(plain, _, _) -> ok;
 settle(credited, Credit, []) -> lariat_credit:sent(Credit);
 settle(credited, Credit, Unsent) -> lariat_credit:give_back(Credit, lists:sum(Unsent)).
+
+%% @doc Answers a request of an edge. An answer that cannot be sent is counted: whoever asked is
+%% told by the edge, in time.
+-spec answer(
+    lariat_picture:edge(), lariat_wire:ask_ref(), lariat_wire:answer(), at_once | patiently
+) -> ok.
+answer(Edge, Ref, Answer, How) ->
+    Answered =
+        case lariat_picture:edge(Edge) of
+            {ok, #{module := Module}} -> Module:answer(Edge, Ref, Answer, How);
+            error -> {error, noconnection}
+        end,
+    case Answered of
+        ok -> ok;
+        {error, _} -> lariat_counters:add(answers_lost, 1)
+    end.
 
 %% @doc Asks an edge and waits for its answer, at most `TimeoutMs'. After `{error, timeout}'
 %% the edge may or may not have done what was asked.

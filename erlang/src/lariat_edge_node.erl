@@ -1,7 +1,7 @@
 %%% An edge in a hidden node: what `lariat node' runs.
 %%%
 %%% Says things over Erlang distribution, and never in a way that can hang the sender: every
-%%% send is `nosuspend' and `noconnect'. It keeps no state and makes no connection
+%%% send is `nosuspend' and `noconnect', but for answers of those who may be suspended. It keeps no state and makes no connection
 %%% (`lariat_link'), and runs no program (`lariat_edge_program').
 -module(lariat_edge_node).
 
@@ -10,7 +10,7 @@
 %% API.
 -export([attach/1, configured/0]).
 %% lariat_edge.
--export([send/5, call/2, info/1, stop/1]).
+-export([send/5, answer/4, call/2, info/1, stop/1]).
 
 -export_type([config/0]).
 
@@ -76,6 +76,12 @@ send(Node, Ids, Payload, Options, How) ->
         end,
     signal(Name, Node, lariat_wire:to_edge(Ids, Payload, Options)).
 
+%% @doc What somebody who asked the edge is to be told.
+-spec answer(node(), lariat_wire:ask_ref(), lariat_wire:answer(), at_once | patiently) ->
+    ok | {error, lariat_edge:failure()}.
+answer(Node, Ref, Answer, How) ->
+    signal(?SERVER, Node, {'$gen_cast', {answer, Ref, Answer}}, How).
+
 %% @doc As `gen_server:call({lariat, Node}, Command)', but a full link answers `busy' instead
 %% of suspending us: the request goes first, by `nosuspend', and the monitor second. The
 %% reply comes to an alias, so none can come later than we want it.
@@ -113,7 +119,12 @@ stop(Node) ->
 
 -spec signal(atom(), node(), term()) -> ok | {error, lariat_edge:failure()}.
 signal(Name, Node, Term) ->
-    case erlang:send({Name, Node}, Term, [nosuspend, noconnect]) of
+    signal(Name, Node, Term, at_once).
+
+-spec signal(atom(), node(), term(), at_once | patiently) -> ok | {error, lariat_edge:failure()}.
+signal(Name, Node, Term, How) ->
+    Nosuspend = [nosuspend || How =:= at_once],
+    case erlang:send({Name, Node}, Term, [noconnect | Nosuspend]) of
         ok -> ok;
         nosuspend -> {error, busy};
         noconnect -> {error, noconnection}

@@ -36,7 +36,8 @@ detach(Node) ->
         end,
         [{link, Node}, {program, Node}]
     ),
-    lariat_picture:drop_edge(Node).
+    ok = lariat_picture:drop_edge(Node),
+    lariat_handlers:forget(Node).
 
 %% @private
 -spec init([]) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.

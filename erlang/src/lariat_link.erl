@@ -16,6 +16,8 @@
 %%%             |                           | stays in use until {snapshot, 'end'}
 %%%   any       | nodedown                  | down: the picture of this edge is forgotten
 %%%
+%%% What is for handlers is handed on (`lariat_handlers'), and answered by others.
+%%%
 %%% News that arrive before the answer to attach are postponed, not lost.
 %%%
 %%% Credit (`lariat_credit') begins with each attach and ends in state down. A resync that the
@@ -142,7 +144,8 @@ attaching(enter, _, #link{module = Module, edge = Edge, closed = Closed} = Link)
     Owner = self(),
     Ask = fun() ->
         ok = lariat_credit:await_senders(Closed),
-        Module:call(Edge, {attach, Owner, #{credit => true}})
+        Options = #{credit => true, handlers => lariat_handlers:names()},
+        Module:call(Edge, {attach, Owner, Options})
     end,
     Asked = start_helper(Ask, Link#link{since_ms = now_ms()}),
     {keep_state, Asked, {state_timeout, ?ATTACH_TIMEOUT_MS, no_answer}};
@@ -252,14 +255,28 @@ hear(_, _, Link) ->
 execute(Edge, {put, Pid, Id, Epoch}) ->
     ok = lariat_picture:put(Edge, Pid, Id, Epoch),
     1;
-execute(Edge, {drop, Pid, Id}) ->
+execute(Edge, {drop, Pid, Id, Reason}) ->
     case lariat_picture:drop(Edge, Pid, Id) of
         true -> ok;
         false -> lariat_counters:add(closed_unknown, 1)
     end,
+    ok = lariat_handlers:closed(Edge, Pid, Reason),
     1;
 execute(Edge, {sweep, Epoch}) ->
     _ = lariat_picture:sweep(Edge, Epoch),
+    ok = lariat_handlers:sweep(Edge, Epoch),
+    0;
+execute(Edge, {handled, Pid, Id, Name, Epoch}) ->
+    ok = lariat_handlers:opened(Edge, Pid, Id, Name, Epoch),
+    0;
+execute(Edge, {received, Pid, Id, Data}) ->
+    ok = lariat_handlers:received(Edge, Pid, Id, Data),
+    0;
+execute(Edge, {request, Ref, Request}) ->
+    ok = lariat_handlers:request(Edge, Ref, Request),
+    0;
+execute(Edge, {batch, Ref, Name, Bodies}) ->
+    ok = lariat_handlers:batch(Edge, Ref, Name, Bodies),
     0;
 execute(_, {congested, _, _, _}) ->
     lariat_counters:add(edge_congested, 1),

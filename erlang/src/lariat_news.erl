@@ -13,7 +13,8 @@
 %%%              | -> syncing                             |
 %%%
 %%% News of a smaller epoch is stale in every phase, credit that comes back included: it was taken
-%%% before we attached, and is not outstanding any more. While syncing the old picture stays: only
+%%% before we attached, and is not outstanding any more. So are requests: the edge has refused
+%%% them when it lost us. While syncing the old picture stays: only
 %%% the sweep at the end removes, so a resync never makes a held connection unreachable.
 %%% `opened' may repeat and `closed' may name a connection that is not known: both are harmless.
 -module(lariat_news).
@@ -36,7 +37,12 @@
 
 -type effect() ::
     {put, lariat_wire:conn_pid(), lariat_wire:id(), lariat_wire:epoch()}
-    | {drop, lariat_wire:conn_pid(), lariat_wire:id()}
+    %% After put, when its route names a handler.
+    | {handled, lariat_wire:conn_pid(), lariat_wire:id(), lariat_handler:name(), lariat_wire:epoch()}
+    | {drop, lariat_wire:conn_pid(), lariat_wire:id(), Reason :: term()}
+    | {received, lariat_wire:conn_pid(), lariat_wire:id(), lariat_handler:data()}
+    | {request, lariat_wire:ask_ref(), lariat_handler:request()}
+    | {batch, lariat_wire:ask_ref(), lariat_handler:name(), [binary(), ...]}
     | {sweep, lariat_wire:epoch()}
     | {congested, lariat_wire:conn_pid(), lariat_wire:id(), Bytes :: non_neg_integer()}
     | {drained, lariat_wire:conn_pid(), lariat_wire:id()}
@@ -89,9 +95,25 @@ apply_all([], News, Effects) ->
 apply_all([{opened, Pid, Id, Info} | Events], #news{epoch = Epoch} = News, Effects) when
     is_pid(Pid), is_map(Info)
 ->
-    apply_all(Events, News, [{put, Pid, Id, Epoch} | Effects]);
-apply_all([{closed, Pid, Id, _Reason} | Events], News, Effects) when is_pid(Pid) ->
-    apply_all(Events, News, [{drop, Pid, Id} | Effects]);
+    Put = [{put, Pid, Id, Epoch} | Effects],
+    case Info of
+        #{handler := Name} -> apply_all(Events, News, [{handled, Pid, Id, Name, Epoch} | Put]);
+        #{} -> apply_all(Events, News, Put)
+    end;
+apply_all([{closed, Pid, Id, Reason} | Events], News, Effects) when is_pid(Pid) ->
+    apply_all(Events, News, [{drop, Pid, Id, Reason} | Effects]);
+apply_all([{received, Pid, _Id, {Kind, Text}} = Event | Events], News, Effects) when
+    is_pid(Pid), is_binary(Text), Kind =:= text orelse Kind =:= binary
+->
+    apply_all(Events, News, [Event | Effects]);
+apply_all([{request, Ref, #{kind := _, handler := _}} = Event | Events], News, Effects) when
+    is_integer(Ref), Ref >= 0
+->
+    apply_all(Events, News, [Event | Effects]);
+apply_all([{batch, Ref, _Name, [_ | _]} = Event | Events], News, Effects) when
+    is_integer(Ref), Ref >= 0
+->
+    apply_all(Events, News, [Event | Effects]);
 apply_all([{congested, Pid, _Id, Bytes} = Event | Events], News, Effects) when
     is_pid(Pid), is_integer(Bytes), Bytes >= 0
 ->

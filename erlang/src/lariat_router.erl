@@ -10,7 +10,7 @@
 -module(lariat_router).
 
 %% Messages.
--export([send/3, publish/3, call/3, close/3]).
+-export([send/3, publish/4, call/3, close/3]).
 %% Who is where.
 -export([login/2, logout/1, connections/0, connections/1, count/0, picture/1]).
 
@@ -46,10 +46,12 @@ send(Ids, Msg, Options) ->
     deliver(lariat_wire:ids(Ids), Msg, lariat_wire:options(Options)).
 
 %% @doc Delivers to `Subject' and to its subscribers, to each id once.
--spec publish(lariat_wire:id(), [lariat_wire:id()], lariat_wire:message()) -> outcome().
-publish(Subject, Subscribers, Msg) ->
+-spec publish(
+    lariat_wire:id(), [lariat_wire:id()], lariat_wire:message(), lariat_wire:options()
+) -> outcome().
+publish(Subject, Subscribers, Msg, Options) ->
     Others = [Subscriber || Subscriber <- Subscribers, Subscriber =/= Subject],
-    deliver([lariat_wire:id(Subject) | Others], Msg, #{}).
+    deliver([lariat_wire:id(Subject) | Others], Msg, lariat_wire:options(Options)).
 
 %% @doc As `send/3', but the edges answer how many connections took the message.
 -spec call(lariat_wire:ids(), lariat_wire:message(), timeout()) -> outcome().

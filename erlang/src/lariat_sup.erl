@@ -1,7 +1,7 @@
 %%% The top of the tree, and the owner of the tables.
 %%%
 %%% Supervises and owns, no more. The tables belong here so that they outlive every writer;
-%%% logins come before edges so that an edge's first message finds the processes.
+%%% logins and handlers come before edges so that an edge's first message finds the processes.
 -module(lariat_sup).
 
 -behaviour(supervisor).
@@ -21,10 +21,16 @@ start_link() ->
 init([]) ->
     ok = lariat_counters:create(),
     ok = lariat_picture:create_tables(),
+    ok = lariat_handled:create_table(),
     Logins = #{id => lariat_logins, start => {lariat_logins, start_link, []}},
+    Handlers = #{
+        id => lariat_handler_sup,
+        start => {lariat_handler_sup, start_link, []},
+        type => supervisor
+    },
     Edges = #{
         id => lariat_edge_sup,
         start => {lariat_edge_sup, start_link, []},
         type => supervisor
     },
-    {ok, {#{strategy => one_for_one, intensity => 3, period => 30}, [Logins, Edges]}}.
+    {ok, {#{strategy => one_for_one, intensity => 3, period => 30}, [Logins, Handlers, Edges]}}.

@@ -25,7 +25,9 @@
     epoch/0,
     command/0,
     event/0,
-    news/0
+    news/0,
+    ask_ref/0,
+    answer/0
 ]).
 
 -type id() :: term().
@@ -68,10 +70,23 @@
     | {drained, conn_pid(), id()}
     | {overloaded, Count :: non_neg_integer(), Bytes :: non_neg_integer()}
     | {ack, Bytes :: non_neg_integer()}
+    | {request, ask_ref(), Request :: map()}
+    | {batch, ask_ref(), Handler :: binary(), Bodies :: [binary(), ...]}
+    | {received, conn_pid(), id(), {text | binary, binary()}}
     | NotYetKnown :: tuple().
 
 -type news() :: {lariat, node(), epoch(), [event()]}.
 %% What an edge sends its owner.
+
+-type ask_ref() :: non_neg_integer().
+%% Names a request for as long as the edge waits for its answer.
+
+-type answer() ::
+    {accept, id(), Options :: map()}
+    | {reply, Status :: 200..599, [{binary(), binary()}], Body :: binary()}
+    | {reject, Status :: 400..599, Reason :: binary()}
+    | taken.
+%% What an edge is told about a request; `taken' is for a batch.
 
 %% 32 MiB: half of the frame that an edge accepts (64 MiB), which leaves room for the ids. A
 %% larger frame would cost the link, and with it everybody else's messages.

@@ -3,6 +3,9 @@
 
 -include_lib("eunit/include/eunit.hrl").
 
+%% The handler of the nodes under test.
+-export([handle/1]).
+
 -import(lariat_test_nodes, [call/4, await/1]).
 
 nodes_test_() ->
@@ -27,6 +30,8 @@ cases() ->
         {stale_and_unknown_news_are_counted, fun stale_and_unknown_news_are_counted/1},
         {refused_attach_is_tried_again, fun refused_attach_is_tried_again/1},
         {link_crash_keeps_the_picture, fun link_crash_keeps_the_picture/1},
+        {handlers_over_a_link, fun handlers_over_a_link/1},
+        {handlers_outlive_a_link_loss, fun handlers_outlive_a_link_loss/1},
         {detach_and_attach, fun detach_and_attach/1},
         {credit_bounds_what_is_outstanding, fun credit_bounds_what_is_outstanding/1},
         {credit_is_whole_after_each_attach, fun credit_is_whole_after_each_attach/1},
@@ -42,6 +47,8 @@ run(CaseName, Case, Nodes) ->
     {App, _} = lariat_test_nodes:start(Nodes, Name("app_"), []),
     ok = call(Edge1, lariat_test_edge, start, []),
     ok = call(Edge2, lariat_test_edge, start, []),
+    Handlers = [{<<"h">>, lariat_test_handler, fun ?MODULE:handle/1}],
+    ok = call(App, application, set_env, [lariat, handlers, Handlers]),
     ok = lariat_test_nodes:start_app(App, [Node1, #{node => Node2}]),
     try
         Case(#{nodes => Nodes, app => App, edges => [{Edge1, Node1}, {Edge2, Node2}]})
@@ -218,6 +225,55 @@ refused_attach_is_tried_again(#{app := App, edges := [{Edge1, Node1}, {_, Node2}
     ?assertEqual(up, state(App, Node2)),
     ok = call(Edge1, lariat_test_edge, refuse, [none]),
     await_up(App, [Node1]).
+
+%% Repeats what it is told; of an end it tells the edge.
+handle({init, #{path := Path}}) -> {reply, 200, #{<<"x">> => <<"y">>}, Path};
+handle({in, _, {_, Text}}) -> {reply, Text};
+handle({batch, _}) -> ok;
+handle({closed, #{edge := Edge, id := Id}, Reason}) -> {lariat, Edge} ! {closed, Id, Reason}.
+
+handlers_over_a_link(#{app := App, edges := [{Edge1, Node1}, {_, Node2}]}) ->
+    await_up(App, [Node1, Node2]),
+    ?assertEqual(
+        #{credit => true, handlers => [<<"h">>, <<"lariat_publish">>]},
+        call(Edge1, lariat_test_edge, options, [])
+    ),
+    Request = #{kind => request, handler => <<"h">>, path => <<"/p">>},
+    ok = call(Edge1, lariat_test_edge, news, [[{request, 3, Request}]]),
+    await_received(Edge1, [{answer, 3, {reply, 200, [{<<"x">>, <<"y">>}], <<"/p">>}}]),
+    ok = call(Edge1, lariat_test_edge, news, [[{batch, 4, <<"h">>, [<<"a">>, <<"b">>]}]]),
+    await_received(Edge1, [{answer, 4, taken}]),
+    %% Of an epoch that has passed: the edge has answered that itself.
+    Epoch = call(Edge1, lariat_test_edge, epoch, []),
+    ok = call(Edge1, lariat_test_edge, tell, [Epoch - 1, [{request, 5, Request}]]),
+    Pid = call(Edge1, lariat_test_edge, open, [7, <<"h">>]),
+    ok = call(Edge1, lariat_test_edge, news, [[{received, Pid, 7, {text, <<"hello">>}}]]),
+    await_received(Edge1, [{conn, Pid, <<"hello">>}]),
+    ok = call(Edge1, lariat_test_edge, close, [Pid]),
+    await_received(Edge1, [{closed, 7, client}]),
+    ?assertEqual(0, call(App, lariat_handled, count, [])),
+    ?assertEqual(1, counter(App, events_stale)).
+
+handlers_outlive_a_link_loss(#{app := App, edges := [{Edge1, Node1}, {_, Node2}]}) ->
+    await_up(App, [Node1, Node2]),
+    Stays = call(Edge1, lariat_test_edge, open, [1, <<"h">>]),
+    Leaves = call(Edge1, lariat_test_edge, open, [2, <<"h">>]),
+    await(fun() -> call(App, lariat_handled, count, []) =:= 2 end),
+    Losses = counter(App, link_losses),
+    %% Not to be connected again before it has left.
+    ok = call(Edge1, lariat_test_edge, refuse, [owners_limit]),
+    true = call(App, erlang, disconnect_node, [Node1]),
+    await(fun() -> counter(App, link_losses) > Losses end),
+    ?assertEqual(2, call(App, lariat_handled, count, [])),
+    ok = call(Edge1, lariat_test_edge, close, [Leaves]),
+    ok = call(Edge1, lariat_test_edge, refuse, [none]),
+    await_up(App, [Node1]),
+    await_received(Edge1, [{closed, 2, noconnection}]),
+    ok = call(Edge1, lariat_test_edge, news, [[{received, Stays, 1, {binary, <<"here">>}}]]),
+    await_received(Edge1, [{conn, Stays, <<"here">>}]),
+    %% Let go of: gone, for us.
+    ok = call(App, lariat, detach, [Node1]),
+    await_received(Edge1, [{closed, 1, noconnection}]).
 
 link_crash_keeps_the_picture(#{app := App, edges := [{Edge1, Node1}, {_, Node2}]}) ->
     await_up(App, [Node1, Node2]),

@@ -23,7 +23,7 @@ news_between_begin_and_end_count_test() ->
     {_, News1} = lariat_news:batch(5, [?BEGIN, opened(a)], attached(5)),
     ?assertEqual(syncing, lariat_news:phase(News1)),
     {Effects, News2} = lariat_news:batch(5, [closed(a), opened(c), ?END], News1),
-    ?assertEqual([{drop, pid(a), a}, put_(c, 5), {sweep, 5}], Effects),
+    ?assertEqual([{drop, pid(a), a, client}, put_(c, 5), {sweep, 5}], Effects),
     ?assertEqual(live, lariat_news:phase(News2)).
 
 an_end_without_a_begin_sweeps_nothing_test() ->
@@ -63,7 +63,7 @@ credit_of_this_epoch_only_comes_back_test() ->
     ?assertEqual([{acked, 7}], Resynced).
 
 what_is_not_known_yet_is_told_apart_test() ->
-    Strange = [{received, pid(a), a, <<"x">>}, {opened, not_a_pid, a, #{}}, an_atom, [], {}],
+    Strange = [{received, pid(a), a, <<"x">>}, {request, 1, []}, {batch, 1, <<"h">>, []}, {opened, not_a_pid, a, #{}}, an_atom, [], {}],
     {Effects, News} = lariat_news:batch(5, Strange ++ [{overloaded, 3, 100}], live(5)),
     ?assertEqual([{unknown, Event} || Event <- Strange] ++ [{overloaded, 3, 100}], Effects),
     ?assertEqual(live, lariat_news:phase(News)).
@@ -75,6 +75,14 @@ slow_clients_are_told_of_as_they_are_test() ->
     Strange = [{congested, Pid, a, -1}, {congested, no_pid, a, 1}, {drained, no_pid, a}],
     {Effects, _} = lariat_news:batch(5, Strange, live(5)),
     ?assertEqual([{unknown, Event} || Event <- Strange], Effects).
+
+what_is_for_handlers_is_handed_on_test() ->
+    Request = {request, 1, #{kind => request, handler => <<"h">>}},
+    Others = [{received, pid(a), a, {text, <<"x">>}}, {batch, 2, <<"h">>, [<<"b">>]}, Request],
+    Opened = {opened, pid(a), a, #{transport => websocket, handler => <<"h">>}},
+    {Effects, News} = lariat_news:batch(5, [Opened | Others], live(5)),
+    ?assertEqual([put_(a, 5), {handled, pid(a), a, <<"h">>, 5} | Others], Effects),
+    ?assertEqual({[{stale, 1}], News}, lariat_news:batch(4, [Request], News)).
 
 %% An edge as a set of connections; its life is random, and so are the losses of the link.
 after_any_life_the_picture_equals_the_edge_test_() ->
@@ -136,7 +144,7 @@ hear(HeardEpoch, Events, {Edge, Picture, Epoch, News}) ->
     {Edge, lists:foldl(fun execute/2, Picture, Effects), Epoch, NewNews}.
 
 execute({put, _, Name, Epoch}, Picture) -> Picture#{Name => Epoch};
-execute({drop, _, Name}, Picture) -> maps:remove(Name, Picture);
+execute({drop, _, Name, _}, Picture) -> maps:remove(Name, Picture);
 execute({sweep, Epoch}, Picture) -> maps:filter(fun(_, E) -> E =:= Epoch end, Picture);
 execute({stale, _}, Picture) -> Picture.
 

@@ -49,7 +49,7 @@ under_each_id_once() ->
     ok = lariat_router:login(2, self()),
     ?assertEqual({ok, 3}, lariat_router:send([1, 2, 1], "x", #{})),
     ?assertEqual([<<"x">>, <<"x">>, <<"x">>], heard()),
-    ?assertEqual({ok, 2}, lariat_router:publish(1, [1, 2, 3], "x")),
+    ?assertEqual({ok, 2}, lariat_router:publish(1, [1, 2, 3], "x", #{})),
     ?assertEqual([<<"x">>, <<"x">>], heard()),
     ?assertEqual([{1, self()}, {2, self()}], lariat_router:connections()),
     ok = lariat:logout(self()).
@@ -128,7 +128,7 @@ mistakes_are_loud() ->
     ?assertError({bad_message, hello}, lariat:send(1, hello)),
     ?assertError({bad_message, hello}, lariat:call(1, hello)),
     ?assertError({bad_id, "alice"}, lariat:login("alice", self())),
-    ?assertError({bad_id, "alice"}, lariat_router:publish("alice", [], "x")),
+    ?assertError({bad_id, "alice"}, lariat_router:publish("alice", [], "x", #{})),
     ?assertError({bad_option, {evnt, "x"}}, lariat:send(1, "x", #{evnt => "x"})),
     TooLarge = <<0:(33 * 1024 * 1024 * 8)>>,
     ?assertEqual({error, too_large}, lariat:send(1, TooLarge)),

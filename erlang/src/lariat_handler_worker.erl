@@ -1,0 +1,221 @@
+%%% A worker of a handler: has its jobs done in order, in time, and not too many at once.
+%%%
+%%% It runs no code of the application, so nothing of that can hold it up. Each callback runs in
+%%% a process of its own (`lariat_handler_job'), linked to us, which answers the edge itself; we
+%%% hear how it ends, and answer for it when it could not. What may wait is bounded by
+%%% `lariat_handlers' before it comes here.
+%%%
+%%% A request is a job at once. What a connection says, and its end, are a queue of that
+%%% connection; at most one job of a queue runs. A queue is here while something of it waits or
+%%% runs: a connection that says nothing takes nothing.
+-module(lariat_handler_worker).
+
+-behaviour(gen_server).
+
+-include_lib("kernel/include/logger.hrl").
+
+%% API.
+-export([start_link/2]).
+%% gen_server.
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
+
+%% What one connection may have waiting: sixteen of the largest messages that an edge takes unless
+%% told otherwise.
+-define(CONN_BYTES_MAX, 1024 * 1024).
+
+%% We keep what others made, so little of ours would make us collect it.
+-define(FULLSWEEP_AFTER, 20).
+
+-type item() ::
+    {received, lariat_handler:data(), Cost :: pos_integer()}
+    | {closed, Reason :: term()}.
+
+-record(queue, {
+    conn :: lariat_handler:conn(),
+    items = queue:new() :: queue:queue(item()),
+    %% Of its messages, the one that is being handled included.
+    bytes = 0 :: non_neg_integer()
+}).
+
+-type purpose() ::
+    {ask, lariat_picture:edge(), lariat_wire:ask_ref()}
+    | {conn, lariat_wire:conn_pid()}.
+
+-record(job, {
+    deadline :: reference(),
+    for :: purpose(),
+    late = false :: boolean()
+}).
+
+-record(worker, {
+    handler :: lariat_handlers:handler(),
+    index :: pos_integer(),
+    jobs = #{} :: #{pid() => #job{}},
+    queues = #{} :: #{lariat_wire:conn_pid() => #queue{}},
+    %% Jobs of connections that may still begin.
+    slots :: non_neg_integer(),
+    %% Connections whose next job waits for a slot.
+    ready = queue:new() :: queue:queue(lariat_wire:conn_pid())
+}).
+
+%% @doc Starts a worker under its name.
+-spec start_link(lariat_handlers:handler(), pos_integer()) -> gen_server:start_ret().
+start_link(#{workers := Workers} = Handler, Index) ->
+    Name = element(Index, Workers),
+    Options = [{spawn_opt, [{fullsweep_after, ?FULLSWEEP_AFTER}]}],
+    gen_server:start_link({local, Name}, ?MODULE, {Handler, Index}, Options).
+
+%% @private
+-spec init({lariat_handlers:handler(), pos_integer()}) -> {ok, #worker{}}.
+init({#{workers := Workers, jobs_max := JobsMax} = Handler, Index}) ->
+    process_flag(trap_exit, true),
+    ok = lariat_handlers:renew(Index, Handler),
+    {ok, #worker{
+        handler = Handler, index = Index, slots = max(1, JobsMax div tuple_size(Workers))
+    }}.
+
+%% @private
+-spec handle_call(term(), gen_server:from(), #worker{}) -> {noreply, #worker{}}.
+handle_call(Stray, _From, Worker) ->
+    stray(Stray, Worker).
+
+%% @private
+-spec handle_cast(term(), #worker{}) -> {noreply, #worker{}}.
+handle_cast(Stray, Worker) ->
+    stray(Stray, Worker).
+
+%% @private
+-spec handle_info(term(), #worker{}) -> {noreply, #worker{}}.
+handle_info({ask, Edge, Ref, Question}, #worker{handler = Handler} = Worker) ->
+    Job = lariat_handler_job:ask(Handler, Edge, Ref, Question),
+    {noreply, begun(Job, {ask, Edge, Ref}, Worker)};
+handle_info({received, Conn, Data, Cost}, #worker{queues = Queues} = Worker) ->
+    #{pid := Pid, edge := Edge, handler := Name} = Conn,
+    case Queues of
+        #{Pid := #queue{bytes = Bytes}} when Bytes + Cost > ?CONN_BYTES_MAX ->
+            ok = give_back(bytes, Cost, Worker),
+            ok = lariat_handlers:close(Edge, Pid, Name),
+            {noreply, Worker};
+        #{} ->
+            {noreply, queued(Conn, {received, Data, Cost}, Cost, Worker)}
+    end;
+handle_info({closed, Conn, Reason}, Worker) ->
+    {noreply, queued(Conn, {closed, Reason}, 0, Worker)};
+handle_info({'EXIT', Pid, Reason}, #worker{jobs = Jobs} = Worker) ->
+    case maps:take(Pid, Jobs) of
+        {Job, Others} -> {noreply, ended(Job, Reason, Worker#worker{jobs = Others})};
+        %% A process that the application linked to us.
+        error -> {noreply, Worker}
+    end;
+handle_info({timeout, Deadline, Pid}, #worker{jobs = Jobs} = Worker) ->
+    case Jobs of
+        #{Pid := #job{deadline = Deadline} = Job} ->
+            exit(Pid, kill),
+            {noreply, Worker#worker{jobs = Jobs#{Pid := Job#job{late = true}}}};
+        #{} ->
+            {noreply, Worker}
+    end;
+handle_info(Stray, Worker) ->
+    stray(Stray, Worker).
+
+%% Behind what the connection said before.
+-spec queued(lariat_handler:conn(), item(), Cost :: non_neg_integer(), #worker{}) -> #worker{}.
+queued(#{pid := Pid} = Conn, Item, Cost, #worker{queues = Queues, ready = Ready} = Worker) ->
+    case Queues of
+        #{Pid := #queue{items = Items, bytes = Bytes} = Queue} ->
+            Longer = Queue#queue{items = queue:in(Item, Items), bytes = Bytes + Cost},
+            Worker#worker{queues = Queues#{Pid := Longer}};
+        #{} ->
+            Queue = #queue{conn = Conn, items = queue:from_list([Item]), bytes = Cost},
+            run_ready(Worker#worker{
+                queues = Queues#{Pid => Queue}, ready = queue:in(Pid, Ready)
+            })
+    end.
+
+%% Begins the job at the head of each queue whose turn it is, as long as there are slots.
+-spec run_ready(#worker{}) -> #worker{}.
+run_ready(#worker{slots = 0} = Worker) ->
+    Worker;
+run_ready(#worker{handler = Handler, queues = Queues, slots = Slots, ready = Ready} = Worker) ->
+    case queue:out(Ready) of
+        {{value, Pid}, Others} ->
+            #{Pid := #queue{conn = Conn, items = Items}} = Queues,
+            Job =
+                case queue:get(Items) of
+                    {received, Data, _} -> lariat_handler_job:received(Handler, Conn, Data);
+                    {closed, Reason} -> lariat_handler_job:closed(Handler, Conn, Reason)
+                end,
+            run_ready(
+                begun(Job, {conn, Pid}, Worker#worker{slots = Slots - 1, ready = Others})
+            );
+        {empty, _} ->
+            Worker
+    end.
+
+-spec begun(pid(), purpose(), #worker{}) -> #worker{}.
+begun(Pid, For, #worker{jobs = Jobs, handler = #{timeout_ms := TimeoutMs}} = Worker) ->
+    Deadline = erlang:start_timer(TimeoutMs, self(), Pid),
+    Worker#worker{jobs = Jobs#{Pid => #job{deadline = Deadline, for = For}}}.
+
+-spec ended(#job{}, Reason :: term(), #worker{}) -> #worker{}.
+ended(#job{deadline = Deadline, for = For, late = Late}, Reason, Worker) ->
+    _ = erlang:cancel_timer(Deadline, [{async, true}, {info, false}]),
+    #worker{handler = #{name := Name, timeout_ms := TimeoutMs}} = Worker,
+    case Reason of
+        normal ->
+            ok;
+        killed when Late ->
+            lariat_counters:add(handler_timeouts, 1),
+            lariat_handlers:complain(Name, "killed after ~b ms", [TimeoutMs]),
+            answer(For, 504, <<"the handler took too long">>);
+        _ ->
+            %% By a signal: what it crashes with by itself it tells itself.
+            lariat_counters:add(handler_crashes, 1),
+            lariat_handlers:complain(Name, "ended by a signal: ~0P", [Reason, 20]),
+            answer(For, 500, <<"the handler failed">>)
+    end,
+    settled(For, Worker).
+
+%% Perhaps a second time, which the edge ignores: it may have answered, and then been killed.
+-spec answer(purpose(), 500 | 504, binary()) -> ok.
+answer({ask, Edge, Ref}, Status, Why) ->
+    lariat_edge:answer(Edge, Ref, {reject, Status, Why}, at_once);
+answer({conn, _}, _, _) ->
+    ok.
+
+-spec settled(purpose(), #worker{}) -> #worker{}.
+settled({ask, _, _}, Worker) ->
+    ok = give_back(jobs, 1, Worker),
+    Worker;
+settled({conn, Pid}, #worker{queues = Queues, slots = Slots, ready = Ready} = Worker) ->
+    #{Pid := #queue{items = Items, bytes = Bytes} = Queue} = Queues,
+    {{value, Done}, Others} = queue:out(Items),
+    Cost =
+        case Done of
+            {received, _, Paid} -> Paid;
+            {closed, _} -> 0
+        end,
+    ok = give_back(bytes, Cost, Worker),
+    run_ready(
+        case queue:is_empty(Others) of
+            true ->
+                Worker#worker{queues = maps:remove(Pid, Queues), slots = Slots + 1};
+            false ->
+                Shorter = Queue#queue{items = Others, bytes = Bytes - Cost},
+                Worker#worker{
+                    queues = Queues#{Pid := Shorter},
+                    slots = Slots + 1,
+                    ready = queue:in(Pid, Ready)
+                }
+        end
+    ).
+
+-spec give_back(jobs | bytes, non_neg_integer(), #worker{}) -> ok.
+give_back(Kind, Cost, #worker{handler = Handler, index = Index}) ->
+    lariat_handlers:given_back(Kind, Index, Cost, Handler).
+
+-spec stray(term(), #worker{}) -> {noreply, #worker{}}.
+stray(Stray, Worker) ->
+    lariat_counters:add(strays, 1),
+    ?LOG_INFO("handler worker: stray ~0P ignored", [Stray, 20]),
+    {noreply, Worker}.
