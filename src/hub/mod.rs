@@ -35,8 +35,8 @@ use std::io::IoSlice;
 
 use bytes::Bytes;
 
+pub use crate::wire::WhenFull;
 pub use framing::Framing;
-pub use mode::WhenFull;
 
 use crate::wire::{Conn, Id, Ids, Message, Reason, Transport};
 use framing::Frames;

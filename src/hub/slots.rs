@@ -368,8 +368,8 @@ impl Slots {
 #[cfg(test)]
 mod tests {
     use super::super::framing::Framing;
-    use super::super::mode::WhenFull;
     use super::*;
+    use crate::wire::WhenFull;
 
     fn insert(slots: &mut Slots) -> Conn {
         let slot = slots.insert(Id::Int(1), Mode::new(Framing::Chunked, WhenFull::Close));

@@ -10,6 +10,7 @@ mod event;
 mod id;
 mod ids;
 mod message;
+mod when_full;
 
 pub use command::{Command, InfoValue, Owner, Refusal, Reply, Signal, Watcher};
 pub use conn::{Conn, NODE_SHARD, SHARDS_MAX};
@@ -17,3 +18,4 @@ pub use event::{Event, Gone, OpenedInfo, Reason, Transport};
 pub use id::Id;
 pub use ids::{ID_COST, Ids};
 pub use message::{EventMeta, Message};
+pub use when_full::WhenFull;
