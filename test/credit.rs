@@ -197,7 +197,10 @@ fn attaching_makes_credit_whole_and_forgets_what_was_outstanding() {
     for _ in 0..100 {
         send(&world, one(7), 1000, Some(OWNER));
     }
-    let attached = world.ask(Command::Attach { owner: OWNER });
+    let attached = world.ask(Command::Attach {
+        owner: OWNER,
+        handlers: Vec::new(),
+    });
     assert!(
         matches!(attached, Reply::Attached { credit: WINDOW, .. }),
         "{attached:?}"

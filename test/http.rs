@@ -332,6 +332,7 @@ fn a_second_attach_gets_the_whole_picture_in_a_new_epoch() {
     world.owner.change(|told| told.events.clear());
     let Reply::Attached { epoch, .. } = world.ask(Command::Attach {
         owner: world::OWNER,
+        handlers: Vec::new(),
     }) else {
         panic!("attach is answered with an epoch")
     };
@@ -376,6 +377,7 @@ fn a_snapshot_larger_than_a_part_is_complete() {
     world.owner.change(|told| told.events.clear());
     world.ask(Command::Attach {
         owner: world::OWNER,
+        handlers: Vec::new(),
     });
     world.owner.wait("the snapshot", |told| {
         told.events.last() == Some(&Event::SnapshotEnd)

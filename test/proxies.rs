@@ -48,7 +48,10 @@ fn peer_of(world: &World, id: i64) -> Option<SocketAddr> {
     let first = world.owner.wait("the stream to open", told);
     world.owner.change(|state| state.events.clear());
     let owner = world::OWNER;
-    world.ask(Command::Attach { owner });
+    world.ask(Command::Attach {
+        owner,
+        handlers: Vec::new(),
+    });
     let again = world.owner.wait("the snapshot", told);
     assert_eq!(first, again);
     first.flatten()

@@ -7,7 +7,7 @@
 #[expect(dead_code, reason = "other tests need more of it")]
 mod world;
 
-use lariat::edge::{StreamRoute, WhenFull};
+use lariat::edge::{Route, WhenFull};
 use lariat::metrics::Dropped;
 use lariat::wire::{Event, Id, Message};
 use world::World;
@@ -141,9 +141,9 @@ fn each_route_has_its_policy() {
     let world = World::start(|config| {
         config.outbox_bytes_max = 256 * 1024;
         let path = "/states/{id}/now".parse().expect("it is a path");
-        let mut states = StreamRoute::new(path);
+        let mut states = Route::new(path);
         states.when_full = Some(WhenFull::KeepLatest);
-        config.routes = vec![states, StreamRoute::default()];
+        config.routes = vec![states.into(), Route::default().into()];
     });
     let _state = world.client("GET /states/1/now HTTP/1.1\r\nHost: test\r\n\r\n");
     let _stream = world.stream(2, "");

@@ -125,6 +125,14 @@ impl Down {
                 let _ = self.edge.unwatch(conn, watcher);
             }
             Command::Forget { watcher } => self.edge.forget(watcher),
+            Command::Answers(answers) => {
+                for (reference, answer) in answers {
+                    self.edge.answer(reference, answer);
+                }
+                if let Some(answer) = answer {
+                    answer(Reply::Ok);
+                }
+            }
             Command::Info => {
                 if let Some(answer) = answer {
                     answer(Reply::Info(self.info()));

@@ -4,6 +4,7 @@
 //! [`Uplink`]. It also runs inside the BEAM, so it needs no runtime: one thread of its own, named
 //! `pump`, which batches events.
 
+mod asks;
 mod credits;
 mod down;
 mod gather;
@@ -106,7 +107,13 @@ pub fn start(
     );
     let owners = Arc::new(Mutex::new(owners));
     let up = Arc::new(Up(Arc::clone(&uplink)));
-    let pump = pump::Pump::new(&config, edge.clone(), uplink, Arc::clone(&owners));
+    let pump = pump::Pump::new(
+        &config,
+        edge.clone(),
+        uplink,
+        Arc::clone(&owners),
+        Arc::clone(&metrics),
+    );
     let thread = std::thread::Builder::new()
         .name("pump".into())
         .spawn(move || pump.run())?;
@@ -125,8 +132,8 @@ impl Bridge {
     /// thread, or not at all when the edge stops before: then `answer` is dropped.
     pub fn handle(&self, command: Command, answer: Option<Answer>) {
         match command {
-            Command::Attach { owner } => {
-                let attached = self.lock().attach(owner, &self.0.edge);
+            Command::Attach { owner, handlers } => {
+                let attached = self.lock().attach(owner, handlers, &self.0.edge);
                 if let Some(answer) = answer {
                     answer(match attached {
                         Some((epoch, credit)) => Reply::Attached { epoch, credit },
@@ -164,6 +171,8 @@ impl Bridge {
     /// Tells this owner nothing more.
     pub fn owner_gone(&self, owner: Owner) {
         self.lock().detach(owner);
+        // After that nothing more is asked of it.
+        self.0.edge.asked_is_gone(owner);
     }
 
     /// Stops the edge, tells what its end brought, and ends the pump. Blocks until it has.

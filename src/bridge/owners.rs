@@ -21,7 +21,7 @@ use super::credits::Credits;
 use super::{Busy, Config, Uplink};
 use crate::edge::{Edge, Ledger, News};
 use crate::metrics::{Dropped, Metrics};
-use crate::wire::{Event, Owner};
+use crate::wire::{Event, Handler, Owner};
 
 /// All owners.
 pub(super) struct Owners {
@@ -45,6 +45,10 @@ struct Attached {
     /// Shards whose snapshot has ended.
     ended: usize,
     waiting: VecDeque<Event>,
+    /// What it serves.
+    handlers: Vec<Handler>,
+    /// Whether it has been told anything since it attached: it knows its epoch then.
+    is_told: bool,
     /// Shards that have more of the snapshot, and from where. They are asked for it when the part
     /// before is told, so that a snapshot of any size needs the room of a few parts.
     more: Vec<(u8, u32)>,
@@ -77,13 +81,21 @@ impl Owners {
 
     /// Attaches, or attaches anew; says the epoch and the credit, `None` when there are too many
     /// owners.
-    pub(super) fn attach(&mut self, owner: Owner, edge: &Edge) -> Option<(u64, u64)> {
+    pub(super) fn attach(
+        &mut self,
+        owner: Owner,
+        handlers: Vec<Handler>,
+        edge: &Edge,
+    ) -> Option<(u64, u64)> {
         if !self.owners.contains_key(&owner) && self.owners.len() >= self.owners_max {
             return None;
         }
         let credit = edge.ledger();
         self.credits.open(owner, Arc::clone(&credit));
-        let attached = self.sync(edge, credit, 0);
+        let attached = Attached {
+            handlers,
+            ..self.sync(edge, credit, 0)
+        };
         let granted = (attached.epoch, attached.credit.window());
         if self.owners.insert(owner, attached).is_none() {
             self.metrics.owners.add(1);
@@ -98,6 +110,21 @@ impl Owners {
         }
     }
 
+    /// Who serves this handler, in order. One that has just attached does so when the snapshot has
+    /// begun: before, its node may not know the epoch yet.
+    pub(super) fn serving(&self, handler: &Handler) -> Vec<Owner> {
+        let serves = |attached: &Attached| attached.is_told && attached.handlers.contains(handler);
+        let all = self.owners.iter();
+        all.filter(|(_, attached)| serves(attached))
+            .map(|(&owner, _)| owner)
+            .collect()
+    }
+
+    /// What its owner calls this attachment.
+    pub(super) fn epoch_of(&self, owner: Owner) -> Option<u64> {
+        self.owners.get(&owner).map(|attached| attached.epoch)
+    }
+
     /// The beginning of a new epoch for one owner.
     fn sync(&mut self, edge: &Edge, credit: Arc<Ledger>, acked: u64) -> Attached {
         self.epoch += 1;
@@ -108,6 +135,8 @@ impl Owners {
             live: vec![false; self.shards],
             ended: 0,
             waiting: VecDeque::from([Event::SnapshotBegin]),
+            handlers: Vec::new(),
+            is_told: false,
             more: Vec::new(),
             is_lagging: false,
             credit,
@@ -193,6 +222,7 @@ impl Owners {
                     break;
                 }
                 attached.waiting.drain(..count);
+                attached.is_told = true;
                 self.metrics.events.add(count as u64);
             }
             if attached.waiting.is_empty() {
@@ -208,7 +238,10 @@ impl Owners {
         }
         for owner in returned {
             if let Some(before) = self.owners.remove(&owner) {
-                let attached = self.sync(edge, before.credit, before.acked);
+                let attached = Attached {
+                    handlers: before.handlers,
+                    ..self.sync(edge, before.credit, before.acked)
+                };
                 self.owners.insert(owner, attached);
             }
         }

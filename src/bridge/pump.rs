@@ -1,11 +1,14 @@
-//! The thread that takes news from the shards, in batches, and tells the owners.
+//! The thread that takes news from the shards, in batches, and tells the owners; what the edge asks of
+//! them does not wait for a batch.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::asks::Asks;
 use super::owners::Owners;
 use super::{Config, Uplink};
 use crate::edge::{Edge, Taken};
+use crate::metrics::Metrics;
 
 /// How long the pump waits for news when nothing else is to be done: overload is looked for this
 /// often.
@@ -20,6 +23,8 @@ pub(super) struct Pump {
     owners: Arc<Mutex<Owners>>,
     window: Duration,
     enough: usize,
+    asks: Asks,
+    metrics: Arc<Metrics>,
 }
 
 impl Pump {
@@ -28,6 +33,7 @@ impl Pump {
         edge: Edge,
         uplink: Arc<dyn Uplink>,
         owners: Arc<Mutex<Owners>>,
+        metrics: Arc<Metrics>,
     ) -> Pump {
         Pump {
             edge,
@@ -35,11 +41,13 @@ impl Pump {
             owners,
             window: config.batch_window,
             enough: config.batch_events_max,
+            asks: Asks::default(),
+            metrics,
         }
     }
 
     /// Runs until the newsfeed is closed and everything in it is told, or cannot be.
-    pub(super) fn run(self) {
+    pub(super) fn run(mut self) {
         let newsfeed = self.edge.newsfeed();
         let mut news = Vec::new();
         let mut is_waiting = false;
@@ -61,6 +69,8 @@ impl Pump {
             }
             owners.handle_overload();
             is_waiting = owners.tell(&*self.uplink, &self.edge);
+            let (uplink, metrics) = (&*self.uplink, &self.metrics);
+            is_waiting |= self.asks.tell(&owners, uplink, &self.edge, metrics);
         }
     }
 }

@@ -55,6 +55,9 @@ pub(super) struct Http {
     pub(super) retry: Option<Span>,
     pub(super) drain_spread: Option<Span>,
     pub(super) queue_bytes_max: Option<Size>,
+    pub(super) ask_timeout: Option<Span>,
+    pub(super) asks_max: Option<usize>,
+    pub(super) asks_bytes_max: Option<Size>,
 }
 
 /// `[[http.listener]]`
@@ -74,6 +77,9 @@ pub(super) struct Listener {
 #[serde(deny_unknown_fields)]
 pub(super) struct Route {
     pub(super) path: String,
+    pub(super) kind: Option<String>,
+    pub(super) access: Option<String>,
+    pub(super) handler: Option<String>,
     pub(super) when_full: Option<String>,
 }
 

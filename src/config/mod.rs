@@ -8,6 +8,7 @@ mod args;
 mod changes;
 mod file;
 mod listeners;
+mod routes;
 mod units;
 
 use std::ffi::OsString;
@@ -283,18 +284,15 @@ fn edge_config(args: &NodeArgs, file: &File) -> Result<edge::Config, Error> {
     if let Some(text) = &outbox.when_full {
         edge.when_full = parse("outbox.when_full", text)?;
     }
+    edge.ask_timeout = http.ask_timeout.map_or(edge.ask_timeout, |span| span.0);
+    edge.asks_max = positive("http.asks_max", http.asks_max.unwrap_or(edge.asks_max))?;
+    edge.asks_bytes_max = http
+        .asks_bytes_max
+        .map_or(edge.asks_bytes_max, |size| size.0);
     if let Some(routes) = &http.route {
-        edge.routes = routes.iter().map(stream_route).collect::<Result<_, _>>()?;
+        edge.routes = routes::routes(routes)?;
     }
     Ok(edge)
-}
-
-fn stream_route(route: &file::Route) -> Result<edge::StreamRoute, Error> {
-    let mut stream = edge::StreamRoute::new(parse("http.route.path", &route.path)?);
-    if let Some(text) = &route.when_full {
-        stream.when_full = Some(parse("http.route.when_full", text)?);
-    }
-    Ok(stream)
 }
 
 fn drain_config(file: &File) -> Result<node::Drain, Error> {

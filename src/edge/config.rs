@@ -4,10 +4,11 @@
 //! It checks nothing: who makes a config of what an operator wrote says what is accepted.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::shard::drain::Comeback;
-use super::{Listen, StreamRoute, Trust, WhenFull};
+use super::{Listen, Route, Trust, WhenFull};
 use crate::hub::Limits;
 use crate::wire::SHARDS_MAX;
 
@@ -58,8 +59,15 @@ pub struct Config {
     pub outbox_messages_max: usize,
     /// Bytes waiting for all connections together. Default: 256 MiB.
     pub outbox_total_bytes_max: usize,
-    /// Where streams are held; the first whose path fits. Default: `/stream/{id}`.
-    pub routes: Vec<StreamRoute>,
+    /// What is there for which paths; the first whose path fits. Default: streams at
+    /// `/stream/{id}`.
+    pub routes: Vec<Arc<Route>>,
+    /// Time for Erlang to answer what it is asked. Default: 5 s, what `gen_server:call` waits.
+    pub ask_timeout: Duration,
+    /// Questions to Erlang that wait for their answer. Default: 4,096, as many as request heads.
+    pub asks_max: usize,
+    /// Bytes of questions that are not told yet. Default: 32 MiB, what a link's send queue holds.
+    pub asks_bytes_max: usize,
     /// What becomes of a connection, or its messages, when its outbox is full, where its route does
     /// not say. Default: close.
     pub when_full: WhenFull,
@@ -88,6 +96,9 @@ impl Config {
             outbox_messages_max: new.outbox_messages_max,
             outbox_total_bytes_max: new.outbox_total_bytes_max,
             routes: new.routes.clone(),
+            ask_timeout: new.ask_timeout,
+            asks_max: new.asks_max,
+            asks_bytes_max: new.asks_bytes_max,
             when_full: new.when_full,
             demo: new.demo,
             ..self.clone()
@@ -138,7 +149,10 @@ impl Default for Config {
             outbox_bytes_max: 256 * 1024,
             outbox_messages_max: 256,
             outbox_total_bytes_max: 256 * 1024 * 1024,
-            routes: vec![StreamRoute::default()],
+            routes: vec![Arc::default()],
+            ask_timeout: Duration::from_secs(5),
+            asks_max: 4096,
+            asks_bytes_max: 32 * 1024 * 1024,
             when_full: WhenFull::Close,
             queue_bytes_max: 64 * 1024 * 1024,
             news_max: 200_000,

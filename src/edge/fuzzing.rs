@@ -8,6 +8,7 @@
 //! of each, always the same ones. It knows no coverage; `make fuzz` looks for the rest.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
@@ -18,8 +19,8 @@ use super::door::proxy;
 use super::http::greeting;
 use super::http::head::{self, Head};
 use super::http::refusal::Refusal;
-use super::http::route::{Route, route};
-use super::http::stream_route::StreamRoute;
+use super::http::routing::{Destination, route};
+use crate::hub::Framing;
 use crate::wire::Id;
 
 /// What a client sends first.
@@ -32,7 +33,8 @@ pub fn heads(data: &[u8]) {
         Ok(Some(head)) if head.length > bytes_max => Refusal::HeadTooLarge,
         Ok(Some(head)) => {
             read_again(&data[..head.length], &head);
-            match route(&head, &[StreamRoute::default()], true) {
+            fields_are_each_there_once(&data[..head.length]);
+            match route(&head, &[Arc::default()], true) {
                 Ok(found) => return answered(&head, found),
                 Err(refusal) => refusal,
             }
@@ -112,14 +114,23 @@ fn read_again(bytes: &[u8], head: &Head<'_>) {
     assert_eq!(has_body, head.has_body);
 }
 
+fn fields_are_each_there_once(head: &[u8]) {
+    let fields = head::fields(head);
+    for (nth, (name, value)) in fields.iter().enumerate() {
+        assert!(!name.iter().any(u8::is_ascii_uppercase));
+        assert!(!value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)));
+        assert!(fields[..nth].iter().all(|(known, _)| known != name));
+    }
+}
+
 /// Each byte a character, as `read_again` reads.
 fn latin(text: &str) -> String {
     text.bytes().map(char::from).collect()
 }
 
-fn answered(head: &Head<'_>, found: Route) {
+fn answered(head: &Head<'_>, found: Destination) {
     assert_eq!((head.method, head.has_body), ("GET", false));
-    let Route::Stream { id, framing, .. } = &found else {
+    let Destination::Held { id: Some(id), .. } = &found else {
         return;
     };
     let text = match id {
@@ -134,10 +145,18 @@ fn answered(head: &Head<'_>, found: Route) {
         path: &path,
         ..head.clone()
     };
-    let framing = *framing;
-    assert_eq!(route(&again, &[StreamRoute::default()], true), Ok(found));
-    let greeting = greeting::greeting(framing, Duration::from_secs(3), 0.5, SystemTime::UNIX_EPOCH);
-    assert!(greeting.starts_with(b"HTTP/1.1 200 OK\r\n"));
+    assert_eq!(route(&again, &[Arc::default()], true), Ok(found));
+    let framings = [
+        Framing::Chunked,
+        Framing::ChunkedSse,
+        Framing::Plain,
+        Framing::PlainSse,
+    ];
+    for framing in framings {
+        let second = Duration::from_secs(1);
+        let greeting = greeting::greeting(framing, second, &[], 0.5, SystemTime::UNIX_EPOCH);
+        assert!(greeting.starts_with(b"HTTP/1.1 200 OK\r\n"));
+    }
 }
 
 /// A refusal is one answer, however odd the request.

@@ -6,6 +6,7 @@
 //! Threads: the listeners and heads run on the tokio runtime that [`start`] is called in; each
 //! shard is one thread of its own, named `shard-N`. An id lives on exactly one shard.
 
+mod ask;
 mod batch;
 mod config;
 mod credit;
@@ -22,6 +23,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{oneshot, watch};
 
+pub use ask::{Asked, Unasked};
 pub use batch::Batch;
 pub use config::Config;
 pub use credit::{Credit, Ledger};
@@ -29,16 +31,18 @@ pub use door::farewell::WAITING_MAX as REFUSED_WAITING_MAX;
 pub use door::listen::{Address, Listen, NoAddress};
 pub use door::origin::{Network, NoNetwork, Trust};
 pub use door::tls::{Tls, TlsError};
-pub use http::stream_route::{StreamPath, StreamRoute};
+pub use http::pattern::Pattern;
+pub use http::route::{Access, Route};
 pub use newsfeed::{News, Newsfeed, Taken};
 pub use shard::queue::{Answer, QueueFull, ShardAnswer};
 pub use shard::watchers::Watch;
 
-pub use crate::hub::WhenFull;
+pub use crate::wire::WhenFull;
 
 use crate::hub::Hub;
 use crate::metrics::Metrics;
 use crate::wire::{Conn, Gone, Id, Ids, Message, Reason, SHARDS_MAX, Signal, Transport, Watcher};
+use ask::Asks;
 use door::addresses::Addresses;
 use door::permit::{Kept, Permits};
 use door::{Door, listener};
@@ -68,6 +72,14 @@ pub enum Error {
         /// What the system says.
         source: std::io::Error,
     },
+    /// The operator's: a route whose parts do not fit together.
+    #[error("{key}: {what}")]
+    Route {
+        /// Which key.
+        key: &'static str,
+        /// What is wrong.
+        what: String,
+    },
     /// The operator's: no shards, or too many.
     #[error("shards must be from 1 to {SHARDS_MAX}, not {0}")]
     Shards(usize),
@@ -87,6 +99,7 @@ struct Inner {
     hasher: Hasher,
     permits: Permits,
     newsfeed: Arc<Newsfeed>,
+    asks: Asks,
     metrics: Arc<Metrics>,
     addresses: Vec<Address>,
     stop_accepting: watch::Sender<bool>,
@@ -96,6 +109,10 @@ struct Inner {
 pub fn start(config: Config, metrics: Arc<Metrics>) -> Result<Edge, Error> {
     if !(1..=SHARDS_MAX).contains(&config.shards) {
         return Err(Error::Shards(config.shards));
+    }
+    for route in &config.routes {
+        let checked = route.check();
+        checked.map_err(|(key, what)| Error::Route { key, what })?;
     }
     let open = |listen| Door::open(listen, config.client_timeout);
     let doors = config.listen.iter().map(open);
@@ -138,6 +155,7 @@ pub fn start(config: Config, metrics: Arc<Metrics>) -> Result<Edge, Error> {
         hasher,
         permits,
         newsfeed,
+        asks: Asks::new(fastrand::u64(..)),
         metrics,
         addresses,
         stop_accepting,
@@ -353,6 +371,7 @@ impl Edge {
     /// Closes every connection, ends the shards and closes the newsfeed. Blocks until they have.
     pub fn stop(&self) {
         self.stop_accepting();
+        self.0.asks.close();
         for queue in &self.0.queues {
             queue.push(ShardCommand::Stop);
         }

@@ -55,6 +55,7 @@ struct State {
     news: Vec<News>,
     lost: bool,
     nudged: bool,
+    hurried: bool,
     closed: bool,
 }
 
@@ -111,6 +112,12 @@ impl Newsfeed {
         self.arrived.notify_one();
     }
 
+    /// Wakes the listener at once, also from waiting for more: something else is not to wait.
+    pub(super) fn hurry(&self) {
+        self.lock().hurried = true;
+        self.arrived.notify_one();
+    }
+
     /// Takes what there is into the empty `news`. Waits up to `patience` for the first or a nudge, and from
     /// then on up to `window` for `enough`: a batch costs Erlang far less than its parts.
     pub fn take(
@@ -121,9 +128,10 @@ impl Newsfeed {
         enough: usize,
     ) -> Taken {
         news.shrink_to(NEWS_KEPT);
-        let idle = |state: &State| state.news.is_empty() && !state.lost && !state.nudged;
+        let idle =
+            |state: &State| state.news.is_empty() && !state.lost && !state.nudged && !state.hurried;
         let empty = |state: &mut State| idle(state) && !state.closed;
-        let few = |state: &mut State| state.news.len() < enough && !state.closed;
+        let few = |state: &mut State| state.news.len() < enough && !state.closed && !state.hurried;
         let expect = "nothing that can panic runs under the feed's lock";
         let (state, _) = self
             .arrived
@@ -142,6 +150,7 @@ impl Newsfeed {
             .expect(expect);
         std::mem::swap(&mut state.news, news);
         state.nudged = false;
+        state.hurried = false;
         if std::mem::take(&mut state.lost) {
             Taken::Lost
         } else {

@@ -378,13 +378,13 @@ impl<S: BuildHasher> Hub<S> {
         closed
     }
 
-    /// Visits the next `count` slots: heartbeats to the silent when `heartbeat`, an end to those
+    /// Visits the next `count` slots: heartbeats to those whose slot `beats`, an end to those
     /// that were asked to close a whole sweep ago and still do not read. `true` when this visit
     /// reached the last slot, and the next begins a new sweep.
     pub fn handle_sweep(
         &mut self,
         count: u32,
-        heartbeat: bool,
+        beats: impl Fn(u32) -> bool,
         sockets: &mut impl Sockets,
     ) -> bool {
         let end = self.slots.len().min(self.sweep.saturating_add(count));
@@ -398,15 +398,8 @@ impl<S: BuildHasher> Hub<S> {
                     let reason = ending.reason.clone();
                     self.remove(slot, reason);
                 }
-            } else if heartbeat && held.outbox.is_none() {
-                let beat = held.mode.framing().heartbeat();
-                match sockets.write(slot, beat) {
-                    Some(written) if written == beat.len() => {}
-                    Some(written) => {
-                        let _ = self.enqueue(slot, Bytes::from_static(beat), written);
-                    }
-                    None => self.remove(slot, Reason::Client),
-                }
+            } else if beats(slot) {
+                self.handle_beat(slot, sockets);
             }
         }
         // The slab may have shrunk.
@@ -415,6 +408,21 @@ impl<S: BuildHasher> Hub<S> {
             self.sweep = 0;
         }
         whole
+    }
+
+    /// A heartbeat for one slot, if a connection is there for which nothing waits.
+    pub fn handle_beat(&mut self, slot: u32, sockets: &mut impl Sockets) {
+        let Some(held) = self.slots.get(slot).filter(|held| held.outbox.is_none()) else {
+            return;
+        };
+        let beat = held.mode.framing().heartbeat();
+        match sockets.write(slot, beat) {
+            Some(written) if written == beat.len() => {}
+            Some(written) => {
+                let _ = self.enqueue(slot, Bytes::from_static(beat), written);
+            }
+            None => self.remove(slot, Reason::Client),
+        }
     }
 
     /// What is to be done next. To be called until it answers `None`, after each `handle_*`.

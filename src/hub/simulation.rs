@@ -203,7 +203,7 @@ impl World {
             }
             // Heartbeats go to connections without an outbox: they would blur the comparison.
             Step::Sweep { count } => {
-                self.hub.handle_sweep(count, false, &mut self.sockets);
+                self.hub.handle_sweep(count, |_| false, &mut self.sockets);
             }
             Step::Drain { count } => {
                 let before = self

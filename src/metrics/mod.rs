@@ -143,10 +143,38 @@ labels! {
         UriTooLong = "414",
         /// The head is too large.
         HeadTooLarge = "431",
-        /// A limit is reached.
+        /// A handler's answer is none.
+        Internal = "500",
+        /// A limit is reached, or nobody decides.
         Unavailable = "503",
+        /// A handler took too long.
+        GatewayTimeout = "504",
         /// A version of HTTP that is not spoken here.
         VersionNotSupported = "505",
+    }
+
+    /// What became of a question to Erlang.
+    Asked "outcome" {
+        /// The connection is held.
+        Accepted = "accepted",
+        /// Answered as the handler said.
+        Replied = "replied",
+        /// Turned away as the handler said.
+        Rejected = "rejected",
+        /// A batch that the handler has.
+        Taken = "taken",
+        /// Nobody serves the handler.
+        NoHandler = "no_handler",
+        /// As many waited as may.
+        Full = "full",
+        /// No answer in time.
+        Late = "late",
+        /// Whoever was asked is gone.
+        Gone = "gone",
+        /// The answer was none, or none to this question.
+        Bad = "bad_answer",
+        /// The edge was stopping.
+        Stopping = "stopping",
     }
 
     /// Why a connection to a listener with PROXY protocol was closed.
@@ -281,6 +309,10 @@ metrics! {
         "Ordinary requests answered (not streams, not refusals).";
     refused: By<Refused, Counter> = "lariat_refused_total",
         "Requests refused.";
+    asks: By<Asked, Counter> = "lariat_asks_total",
+        "Questions to handlers in Erlang, by what became of them.";
+    asks_stale: Counter = "lariat_asks_stale_answers_total",
+        "Answers of handlers that nobody waited for any more: too late, twice, or of an edge before.";
     delivered: Counter = "lariat_messages_delivered_total",
         "Messages written to a connection or queued in its outbox, counted per connection.";
     dropped: By<Dropped, Counter> = "lariat_messages_dropped_total",
@@ -289,6 +321,8 @@ metrics! {
         "Bytes of the messages dropped because a shard's queue was full.";
     credit_exceeded: Counter = "lariat_credit_exceeded_total",
         "Messages on credit that their credit did not cover: bounded as if they had come without.";
+    own_heartbeats_refused: Counter = "lariat_own_heartbeats_refused_total",
+        "Connections accepted with a heartbeat of their own that beat as the config says: their shard had as many as it may.";
     sent_bytes: Counter = "lariat_sent_bytes_total",
         "Bytes written to held connections, framing included.";
     outbox_bytes: Gauge = "lariat_outbox_bytes",

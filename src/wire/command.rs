@@ -2,7 +2,7 @@
 //!
 //! No routing here (the bridge knows which shard has which id) and no terms (`dist::codec`).
 
-use super::{Conn, Id, Ids, Message, Reason};
+use super::{Answer, Conn, Handler, Id, Ids, Message, Reason, Ref};
 
 /// One request from Erlang, or from an application through the NIF.
 #[derive(Debug)]
@@ -17,6 +17,9 @@ pub enum Command {
         /// the message has left the shards' queues, delivered or not.
         credit: Option<Owner>,
     },
+    /// `{answer, Ref, Answer}`, `{answers, [{Ref, Answer}]}`: to what the edge asked; `None` is what
+    /// is no answer. Answer: [`Reply::Ok`].
+    Answers(Vec<(Ref, Option<Answer>)>),
     /// Close every connection of each of `ids`. Answer: [`Reply::Closed`].
     Close {
         /// Whose connections.
@@ -42,6 +45,8 @@ pub enum Command {
     Attach {
         /// Who is to be told.
         owner: Owner,
+        /// What it serves.
+        handlers: Vec<Handler>,
     },
     /// Tell `owner` nothing more. Answer: [`Reply::Ok`], also when it was not attached.
     Detach {

@@ -8,10 +8,10 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
-use super::{Conn, Id};
+use super::{Ask, Conn, Handler, Id, Ref};
 
 /// One piece of news.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// `{snapshot, begin}`: what follows replaces all that the owner knew.
     SnapshotBegin,
@@ -59,6 +59,25 @@ pub enum Event {
         /// Bytes of payload in them.
         bytes: u64,
     },
+    /// `{received, ConnPid, Id, {text | binary, Bytes}}`: a client said something.
+    Received {
+        /// Its connection.
+        conn: Conn,
+        /// Its id.
+        id: Id,
+        /// Who is to hear it; `None`: every owner.
+        handler: Option<Handler>,
+        /// What.
+        said: Said,
+    },
+    /// `{request, Ref, Request}` or `{batch, Ref, Handler, [Body]}`: told to one owner, which owes
+    /// an answer.
+    Ask {
+        /// What the answer names.
+        reference: Ref,
+        /// What is asked.
+        ask: Ask,
+    },
     /// `{ack, Bytes}`: this much of the owner's credit is free again.
     Ack {
         /// Bytes of credit.
@@ -66,13 +85,25 @@ pub enum Event {
     },
 }
 
-/// What is told of a connection when it opens: `#{transport => T, peer => {Ip, Port}}`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A message of a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// `{text, Bytes}`: UTF-8.
+    Text(Bytes),
+    /// `{binary, Bytes}`
+    Binary(Bytes),
+}
+
+/// What is told of a connection when it opens: `#{transport => T, peer => {Ip, Port}}`, and
+/// `handler => Name` when its route names one.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenedInfo {
     /// How messages are framed.
     pub transport: Transport,
     /// The client's address; `None` when the socket was gone before it could be asked.
     pub peer: Option<SocketAddr>,
+    /// What its route names.
+    pub handler: Option<Handler>,
 }
 
 /// How a held connection frames its messages.

@@ -10,12 +10,16 @@ mod event;
 mod id;
 mod ids;
 mod message;
+mod request;
 mod when_full;
 
 pub use command::{Command, InfoValue, Owner, Refusal, Reply, Signal, Watcher};
 pub use conn::{Conn, NODE_SHARD, SHARDS_MAX};
-pub use event::{Event, Gone, OpenedInfo, Reason, Transport};
+pub use event::{Event, Gone, OpenedInfo, Reason, Said, Transport};
 pub use id::Id;
 pub use ids::{ID_COST, Ids};
 pub use message::{EventMeta, Message};
+pub use request::{
+    AcceptOptions, Answer, Ask, Claim, Handler, Heartbeat, Kind, Publish, Ref, Request,
+};
 pub use when_full::WhenFull;

@@ -214,6 +214,7 @@ async fn owners_hear_events_until_they_die_or_detach() {
         info: OpenedInfo {
             transport: Transport::Sse,
             peer: Some("127.0.0.1:1234".parse().unwrap()),
+            handler: None,
         },
     };
     let closed = Event::Closed {

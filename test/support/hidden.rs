@@ -65,7 +65,8 @@ impl Inbound for Recorder {
                 epoch: 5,
                 credit: 1000,
             },
-            Command::Detach { .. }
+            Command::Answers(_)
+            | Command::Detach { .. }
             | Command::Signal { .. }
             | Command::Watch { .. }
             | Command::Unwatch { .. }
@@ -163,7 +164,7 @@ impl Edge {
 
     pub(crate) fn attached(&self) -> Owner {
         match self.command() {
-            Command::Attach { owner } => owner,
+            Command::Attach { owner, .. } => owner,
             other => panic!("{other:?} is no attach"),
         }
     }

@@ -70,7 +70,10 @@ impl World {
             address,
             _runtime: runtime,
         };
-        world.ask(Command::Attach { owner: OWNER });
+        world.ask(Command::Attach {
+            owner: OWNER,
+            handlers: Vec::new(),
+        });
         world.owner.wait("the first snapshot", |told| {
             told.events.contains(&Event::SnapshotEnd)
         });

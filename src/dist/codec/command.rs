@@ -11,11 +11,14 @@ use super::iodata::flatten;
 use super::scan::{Refused, tag};
 use super::view::{Kind, Term};
 use super::write::atom;
-use crate::wire::{Command, EventMeta, Message, Reason, Signal};
+use crate::wire::{Command, EventMeta, Handler, Message, Reason, Signal};
 
 /// The longest reason that is kept and echoed to owners, encoded. A longer one would ride along in
 /// every `closed` event of a mass close.
 const REASON_BYTES_MAX: usize = 1024;
+
+/// Handlers that one owner serves: as many as an application has modules for them, and some more.
+const HANDLERS_MAX: usize = 256;
 
 /// A message, by its shape.
 #[derive(Debug)]
@@ -59,12 +62,24 @@ pub(crate) enum Request<'a> {
     IsAuth,
     /// A command that needs nothing of the link.
     Command(Command),
-    /// `{attach, Pid, Options}`; the one option is `credit => true`.
-    Attach { pid: Term<'a>, on_credit: bool },
+    /// `{attach, Pid, Options}`
+    Attach {
+        pid: Term<'a>,
+        options: AttachOptions,
+    },
     /// `detach`.
     Detach,
     /// Not a command.
     Bad,
+}
+
+/// What an owner that attaches wants, beside news.
+#[derive(Debug, Default)]
+pub(crate) struct AttachOptions {
+    /// `credit => true`
+    pub(crate) on_credit: bool,
+    /// `handlers => [Name]`: what it serves.
+    pub(crate) handlers: Vec<Handler>,
 }
 
 /// The term of a payload (without its version byte); all of the payload must be it.
@@ -184,10 +199,10 @@ pub(crate) fn request<'a>(term: Term<'a>, frame: &Bytes) -> Request<'a> {
                 }),
                 "attach" => {
                     first.pid()?;
-                    let on_credit = on_credit(second)?;
+                    let options = attach_options(second)?;
                     Request::Attach {
                         pid: first,
-                        on_credit,
+                        options,
                     }
                 }
                 _ => return None,
@@ -223,18 +238,39 @@ fn send<'a>(
     }))
 }
 
-/// Whether `credit => true` is among the options of an attach; others may come, and are ignored.
-fn on_credit(options: Term<'_>) -> Option<bool> {
+/// `#{credit => boolean(), handlers => [binary()]}`; other options may come, and are ignored.
+fn attach_options(options: Term<'_>) -> Option<AttachOptions> {
     let Kind::Map(mut pairs) = options.kind() else {
         return None;
     };
+    let mut read = AttachOptions::default();
     while let Some(key) = pairs.next() {
         let value = pairs.next()?;
-        if key.atom() == Some("credit") {
-            return Some(value.atom() == Some("true"));
+        match key.atom() {
+            Some("credit") => read.on_credit = value.atom() == Some("true"),
+            Some("handlers") => read.handlers = handlers(value)?,
+            _ => {}
         }
     }
-    Some(false)
+    Some(read)
+}
+
+/// A list of names, at most [`HANDLERS_MAX`].
+fn handlers(names: Term<'_>) -> Option<Vec<Handler>> {
+    let list = match names.kind() {
+        Kind::Nil => return Some(Vec::new()),
+        Kind::List(list) if list.is_proper() => list,
+        _ => return None,
+    };
+    let mut handlers = Vec::new();
+    for name in list.elements() {
+        let Kind::Binary(name) = name.kind() else {
+            return None;
+        };
+        (handlers.len() < HANDLERS_MAX).then_some(())?;
+        handlers.push(std::str::from_utf8(name).ok()?.parse().ok()?);
+    }
+    Some(handlers)
 }
 
 /// `#{event => iodata, id => iodata}`, both optional. The outer `None`: not such a map.

@@ -273,6 +273,7 @@ fn replies_and_events_read_back() {
             info: OpenedInfo {
                 transport: Transport::Sse,
                 peer: Some("127.0.0.1:80".parse().unwrap()),
+                handler: None,
             },
         },
         Event::SnapshotEnd,

@@ -7,11 +7,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 
-use super::id;
 use super::view::Term;
 use super::write::{Writer, atom};
+use super::{ask, id};
 use crate::dist::identity::Identity;
-use crate::wire::{Event, Gone, InfoValue, Reason, Reply};
+use crate::wire::{Event, Gone, InfoValue, Reason, Reply, Said};
 
 /// Requests up to this long are echoed in `{error, {bad_request, Request}}`; a longer one is
 /// `unknown`, so that an answer is never larger than a screen.
@@ -125,8 +125,11 @@ fn event(w: &mut Writer, identity: &Identity, event: &Event) {
             w.tuple(4).atom("opened");
             identity.write_conn(w, *conn);
             id::write(w, id);
-            w.map(1 + usize::from(info.peer.is_some()));
+            w.map(1 + usize::from(info.peer.is_some()) + usize::from(info.handler.is_some()));
             w.atom("transport").atom(info.transport.as_str());
+            if let Some(handler) = &info.handler {
+                w.atom("handler").binary(handler.as_str().as_bytes());
+            }
             if let Some(peer) = info.peer {
                 w.atom("peer");
                 address(w, peer);
@@ -152,6 +155,16 @@ fn event(w: &mut Writer, identity: &Identity, event: &Event) {
         Event::Overloaded { count, bytes } => {
             w.tuple(3).atom("overloaded").uint(*count).uint(*bytes);
         }
+        Event::Received { conn, id, said, .. } => {
+            w.tuple(4).atom("received");
+            identity.write_conn(w, *conn);
+            id::write(w, id);
+            match said {
+                Said::Text(bytes) => w.tuple(2).atom("text").binary(bytes),
+                Said::Binary(bytes) => w.tuple(2).atom("binary").binary(bytes),
+            };
+        }
+        Event::Ask { reference, ask } => ask::write(w, *reference, ask),
         Event::Ack { bytes } => {
             w.tuple(2).atom("ack").uint(*bytes);
         }
@@ -177,7 +190,7 @@ fn term_of(reason: &Reason) -> Bytes {
 }
 
 /// `{Ip, Port}`, where `Ip` is what `inet:ip_address()` is: a tuple of 4 or 8 integers.
-fn address(w: &mut Writer, peer: SocketAddr) {
+pub(super) fn address(w: &mut Writer, peer: SocketAddr) {
     w.tuple(2);
     match peer.ip() {
         IpAddr::V4(ip) => {

@@ -50,9 +50,13 @@ fn term(bytes: &Bytes) -> Term<'_> {
 fn read(name: &str, bytes: &Bytes) -> String {
     let said = |asked| match request(asked, bytes) {
         Request::Command(command) => format!("{command:?}"),
-        Request::Attach { pid, on_credit } => {
+        Request::Attach { pid, options } => {
             let whom = identity().named_by(pid.pid().unwrap());
-            format!("Attach({whom:?}, {on_credit})")
+            let on_credit = options.on_credit;
+            match &options.handlers[..] {
+                [] => format!("Attach({whom:?}, {on_credit})"),
+                handlers => format!("Attach({whom:?}, {on_credit}, {handlers:?})"),
+            }
         }
         Request::Bad => "Bad".to_owned(),
         other => format!("{other:?}"),
@@ -182,6 +186,7 @@ fn news() -> Vec<(&'static str, Vec<Event>)> {
         info: OpenedInfo {
             transport,
             peer: peer.map(|address| address.parse().unwrap()),
+            handler: None,
         },
     };
     let closed = |reason| Event::Closed {

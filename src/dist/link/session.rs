@@ -240,12 +240,14 @@ impl Session {
                 w.atom("yes");
             }),
             Request::Command(command) => inbound.command(command, reply_to(None)),
-            Request::Attach { pid, on_credit } => match self.attach(pid, on_credit) {
+            Request::Attach { pid, options } => match self.attach(pid, options.on_credit) {
                 Attached::New(owner) => {
-                    inbound.command(Command::Attach { owner }, reply_to(Some(owner)));
+                    let handlers = options.handlers;
+                    inbound.command(Command::Attach { owner, handlers }, reply_to(Some(owner)));
                 }
                 Attached::Known(owner) => {
-                    inbound.command(Command::Attach { owner }, reply_to(None));
+                    let handlers = options.handlers;
+                    inbound.command(Command::Attach { owner, handlers }, reply_to(None));
                 }
                 Attached::Full => {
                     let refused = Reply::Refused(Refusal::OwnersLimit);
@@ -267,12 +269,13 @@ impl Session {
     fn cast(&mut self, name: &str, asked: Term<'_>, frame: &Bytes) {
         match request(asked, frame) {
             Request::Command(command) => self.deliver(name, command),
-            Request::Attach { pid, on_credit } => {
+            Request::Attach { pid, options } => {
                 self.flush();
-                if let Attached::New(owner) | Attached::Known(owner) = self.attach(pid, on_credit) {
-                    self.registry
-                        .inbound()
-                        .command(Command::Attach { owner }, None);
+                let attached = self.attach(pid, options.on_credit);
+                if let Attached::New(owner) | Attached::Known(owner) = attached {
+                    let handlers = options.handlers;
+                    let command = Command::Attach { owner, handlers };
+                    self.registry.inbound().command(command, None);
                 }
             }
             // A cast has no sender, so there is nobody to detach.

@@ -3,18 +3,22 @@
 //! Pure: the clock and the randomness are arguments. The head is made per connection, because it
 //! carries the date and a jittered `retry:`; it goes to the shard as bytes and is never kept.
 
+use std::io::Write;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
+use super::reply::write_fields;
 use crate::hub::Framing;
 use crate::wire::Transport;
 
 /// The greeting of a connection. `retry` is what SSE clients are asked to wait before they come
 /// back, spread over a half to one and a half of it by `random` (between 0 and 1).
+/// `fields` are a handler's: one of them goes before one of ours of the same name.
 pub(in crate::edge) fn greeting(
     framing: Framing,
     retry: Duration,
+    fields: &[(Bytes, Bytes)],
     random: f64,
     date: SystemTime,
 ) -> Bytes {
@@ -22,20 +26,33 @@ pub(in crate::edge) fn greeting(
         Transport::Chunked => "application/octet-stream",
         Transport::Sse => "text/event-stream",
     };
-    let encoding = match framing {
-        Framing::Chunked | Framing::ChunkedSse => "Transfer-Encoding: chunked\r\n",
-        Framing::Plain | Framing::PlainSse => "",
-    };
+    let mut head = Vec::with_capacity(512);
+    // A Vec takes what is written.
+    let _ = write!(
+        head,
+        "HTTP/1.1 200 OK\r\nDate: {}\r\n",
+        httpdate::HttpDate::from(date)
+    );
+    // X-Accel-Buffering asks nginx and its kin to pass events on as they come.
+    for (name, value) in [
+        ("Content-Type", content_type),
+        ("Cache-Control", "no-store"),
+        ("X-Accel-Buffering", "no"),
+        ("X-Content-Type-Options", "nosniff"),
+    ] {
+        let is_it = |(theirs, _): &(Bytes, Bytes)| theirs.eq_ignore_ascii_case(name.as_bytes());
+        if !fields.iter().any(is_it) {
+            let _ = write!(head, "{name}: {value}\r\n");
+        }
+    }
+    write_fields(&mut head, fields);
+    head.extend_from_slice(b"Connection: close\r\n");
+    if let Framing::Chunked | Framing::ChunkedSse = framing {
+        head.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+    }
     let retry_ms = retry.mul_f64(0.5 + random).as_millis();
     let begin = framing.retry(u32::try_from(retry_ms).unwrap_or(u32::MAX));
-    let begin = begin.unwrap_or_default();
-    // X-Accel-Buffering asks nginx and its kin to pass events on as they come.
-    let head = format!(
-        "HTTP/1.1 200 OK\r\nDate: {}\r\nContent-Type: {content_type}\r\n\
-         Cache-Control: no-store\r\nX-Accel-Buffering: no\r\nX-Content-Type-Options: nosniff\r\n\
-         Connection: close\r\n{encoding}\r\n{begin}",
-        httpdate::fmt_http_date(date),
-    );
+    let _ = write!(head, "\r\n{}", begin.unwrap_or_default());
     Bytes::from(head)
 }
 
@@ -45,7 +62,7 @@ mod tests {
 
     fn text(framing: Framing, random: f64) -> String {
         let retry = Duration::from_secs(2);
-        let bytes = greeting(framing, retry, random, SystemTime::UNIX_EPOCH);
+        let bytes = greeting(framing, retry, &[], random, SystemTime::UNIX_EPOCH);
         String::from_utf8(bytes.to_vec()).unwrap()
     }
 
@@ -59,5 +76,19 @@ mod tests {
     fn http_1_0_gets_no_chunks() {
         assert!(!text(Framing::Plain, 0.5).contains("Transfer-Encoding"));
         assert!(text(Framing::Chunked, 0.5).contains("Transfer-Encoding: chunked\r\n"));
+    }
+
+    #[test]
+    fn a_handlers_fields_go_before_ours() {
+        let fields = [
+            ("content-type".into(), "text/plain".into()),
+            ("Set-Cookie".into(), "a=1".into()),
+        ];
+        let (second, date) = (Duration::from_secs(1), SystemTime::UNIX_EPOCH);
+        let bytes = greeting(Framing::Chunked, second, &fields, 0.5, date);
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        assert!(text.contains("\r\ncontent-type: text/plain\r\nSet-Cookie: a=1\r\n"));
+        assert!(!text.contains("octet-stream"));
+        assert_eq!(text.matches("\r\n\r\n").count(), 1);
     }
 }

@@ -4,6 +4,8 @@
 //! of RFC 9112 that decide whether a request may be answered at all. No bodies: a held stream
 //! takes none.
 
+use bytes::Bytes;
+
 use super::refusal::Refusal;
 
 /// Header fields that are looked at; a head with more is too large. Browsers send about 20.
@@ -15,6 +17,8 @@ pub(in crate::edge) struct Head<'a> {
     pub(in crate::edge) method: &'a str,
     /// The path as it was sent, without the query, still percent-encoded.
     pub(in crate::edge) path: &'a str,
+    /// What follows the question mark, as it was sent.
+    pub(in crate::edge) query: &'a str,
     /// `Accept` names `text/event-stream`.
     pub(in crate::edge) accepts_events: bool,
     /// HTTP/1.0: no chunks.
@@ -46,9 +50,11 @@ pub(in crate::edge) fn parse(bytes: &[u8]) -> Result<Option<Head<'_>>, Refusal> 
         request.method.unwrap_or_default(),
         request.path.unwrap_or_default(),
     );
+    let (path, query) = path_of(target)?;
     let mut head = Head {
         method,
-        path: path_of(target)?,
+        path,
+        query,
         accepts_events: false,
         is_http10,
         has_body: false,
@@ -95,6 +101,33 @@ pub(in crate::edge) fn parse(bytes: &[u8]) -> Result<Option<Head<'_>>, Refusal> 
     Ok(Some(head))
 }
 
+/// All fields of a head that [`parse`] has accepted, each once: names in lower case, the values of one
+/// that came several times joined as RFC 9110, section 5.3, and RFC 6265, section 5.4, have it.
+pub(in crate::edge) fn fields(head: &[u8]) -> Vec<(Bytes, Bytes)> {
+    let mut parsed = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut parsed);
+    if request.parse(head).is_err() {
+        return Vec::new();
+    }
+    let mut fields: Vec<(String, Vec<u8>)> = Vec::with_capacity(request.headers.len());
+    for field in request.headers.iter() {
+        let name = field.name.to_ascii_lowercase();
+        let value = field.value.trim_ascii();
+        match fields.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, joined)) => {
+                let between: &[u8] = if name == "cookie" { b"; " } else { b", " };
+                joined.extend_from_slice(between);
+                joined.extend_from_slice(value);
+            }
+            None => fields.push((name, value.to_vec())),
+        }
+    }
+    let fields = fields.into_iter();
+    fields
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect()
+}
+
 /// RFC 9112, section 2.2, lets a server take a bare LF for the end of a line. We do not: to a proxy in
 /// front that does not either, what follows it is part of a field, and a client could smuggle in
 /// fields that only the proxy may set.
@@ -102,9 +135,9 @@ fn has_bare_line_feed(head: &[u8]) -> bool {
     memchr::memchr_iter(b'\n', head).any(|at| at == 0 || head[at - 1] != b'\r')
 }
 
-/// The path of a request target: origin form, or absolute form as proxies send it (RFC 9112,
-/// section 3.2).
-fn path_of(target: &str) -> Result<&str, Refusal> {
+/// The path and the query of a request target: origin form, or absolute form as proxies send it
+/// (RFC 9112, section 3.2).
+fn path_of(target: &str) -> Result<(&str, &str), Refusal> {
     let no_path = Refusal::BadRequest("the request target is no path");
     if target.contains('#') {
         return Err(no_path);
@@ -120,9 +153,15 @@ fn path_of(target: &str) -> Result<&str, Refusal> {
         if !is_http || authority.is_empty() || !is_authority(authority.as_bytes()) {
             return Err(no_path);
         }
-        if rest.starts_with('/') { rest } else { "/" }
+        match rest.strip_prefix('?') {
+            Some(query) => return Ok(("/", query)),
+            None if rest.is_empty() => "/",
+            None => rest,
+        }
     };
-    Ok(path_and_query.split('?').next().unwrap_or_default())
+    Ok(path_and_query
+        .split_once('?')
+        .unwrap_or((path_and_query, "")))
 }
 
 /// Host and port (RFC 3986, section 3.2), or nothing. A comma, which may be in a host, is in none, but
@@ -165,6 +204,7 @@ mod tests {
             "GET /stream/1?x=y HTTP/1.1\r\nHost: a\r\naccept: text/html, Text/Event-Stream\r\n\r\n";
         let head = head(request).unwrap().unwrap();
         assert_eq!((head.path, head.accepts_events), ("/stream/1", true));
+        assert_eq!(head.query, "x=y");
         assert_eq!(head.length, request.len());
     }
 
@@ -174,6 +214,22 @@ mod tests {
         assert_eq!(head(request).unwrap().unwrap().path, "/stream/2");
         let request = "GET http://a.example HTTP/1.1\r\nHost: a.example\r\n\r\n";
         assert_eq!(head(request).unwrap().unwrap().path, "/");
+        let request = "GET http://a.example?q=%20?& HTTP/1.1\r\nHost: a.example\r\n\r\n";
+        let head = head(request).unwrap().unwrap();
+        assert_eq!((head.path, head.query), ("/", "q=%20?&"));
+    }
+
+    #[test]
+    fn each_field_is_there_once() {
+        let request =
+            "GET / HTTP/1.1\r\nHost: a\r\nCookie: a=1\r\nX-Y:  1 \r\ncookie: b=2\r\nx-y: 2\r\n\r\n";
+        let fields: Vec<_> = fields(request.as_bytes())
+            .into_iter()
+            .map(|(name, value)| (String::from_utf8(name.into()).unwrap(), value))
+            .collect();
+        let expected = [("host", "a"), ("cookie", "a=1; b=2"), ("x-y", "1, 2")];
+        let expected = expected.map(|(name, value)| (name.to_owned(), Bytes::from(value)));
+        assert_eq!(fields, expected);
     }
 
     #[test]

@@ -75,6 +75,14 @@ impl Line {
         Ok(())
     }
 
+    /// Waits until the client has left, without taking anything of what it says: one that says more
+    /// before it leaves is not seen to leave.
+    pub(in crate::edge) async fn gone(&self) {
+        if let Ok(1..) = self.stream.peek(&mut [0]).await {
+            std::future::pending().await
+        }
+    }
+
     pub(in crate::edge) async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         let Some(session) = &mut self.session else {
             return self.stream.write_all(bytes).await;

@@ -3,12 +3,15 @@
 //! Nothing here decides who may connect (that is the door's), and nothing holds a connection (that is
 //! the shards').
 
+pub(in crate::edge) mod asking;
 pub(in crate::edge) mod demo;
 pub(in crate::edge) mod greeting;
 pub(in crate::edge) mod head;
 pub(in crate::edge) mod line;
+pub(in crate::edge) mod pattern;
 pub(in crate::edge) mod refusal;
+pub(in crate::edge) mod reply;
 pub(in crate::edge) mod route;
+pub(in crate::edge) mod routing;
 pub(in crate::edge) mod serve;
-pub(in crate::edge) mod stream_route;
 pub(in crate::edge) mod visitor;

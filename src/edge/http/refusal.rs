@@ -27,6 +27,10 @@ pub(in crate::edge) enum Refusal {
     HeadTooLarge,
     /// A limit on connections is reached.
     Unavailable(&'static str),
+    /// A handler did not answer in time.
+    Late,
+    /// A handler's answer is none.
+    BadAnswer,
     /// Neither HTTP/1.0 nor HTTP/1.1.
     Version,
 }
@@ -58,6 +62,8 @@ impl Refusal {
             Refusal::IdTooLong => metrics::Refused::UriTooLong,
             Refusal::HeadTooLarge => metrics::Refused::HeadTooLarge,
             Refusal::Unavailable(_) => metrics::Refused::Unavailable,
+            Refusal::Late => metrics::Refused::GatewayTimeout,
+            Refusal::BadAnswer => metrics::Refused::Internal,
             Refusal::Version => metrics::Refused::VersionNotSupported,
         }
     }
@@ -83,6 +89,8 @@ impl Refusal {
                 "the request head is too large",
             ),
             Refusal::Unavailable(what) => ("503 Service Unavailable", *what),
+            Refusal::Late => ("504 Gateway Timeout", "the handler took too long"),
+            Refusal::BadAnswer => ("500 Internal Server Error", "the handler's answer is none"),
             Refusal::Version => ("505 HTTP Version Not Supported", "HTTP/1.1 is spoken here"),
         };
         let date = httpdate::HttpDate::from(SystemTime::now());

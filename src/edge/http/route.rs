@@ -1,138 +1,136 @@
-//! Which path leads where.
+//! A route of the config: its path, what it is for, who may come in, and what is particular to those
+//! who come there.
 //!
-//! Pure: a request head in, a route or a refusal out. Streams go where the config says, the first of
-//! its routes first; the demo's two are fixed, and there when the demo is on.
+//! Pure data, and what of it fits together. Which route a request takes is `routing`'s affair.
 
-use percent_encoding::percent_decode_str;
+use super::pattern::Pattern;
+use crate::wire::{Handler, Kind, WhenFull};
 
-use super::head::Head;
-use super::refusal::Refusal;
-use super::stream_route::StreamRoute;
-use crate::hub::{Framing, WhenFull};
-use crate::wire::Id;
-
-/// The longest id a path may carry, in bytes after decoding; that of a node name, and more than
-/// any UUID, hash or e-mail address needs.
-const ID_BYTES_MAX: usize = 255;
-
-/// Where a request goes.
-#[derive(Debug, PartialEq, Eq)]
-pub(in crate::edge) enum Route {
-    /// `GET` on a path of streams: held by a shard. The policy is the route's own, if it has one.
-    Stream {
-        id: Id,
-        framing: Framing,
-        when_full: Option<WhenFull>,
-    },
-    /// `GET /` and what the page there asks for: an ordinary answer.
-    Demo,
+/// One route.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Route {
+    /// Which paths are its.
+    pub path: Pattern,
+    /// What it is for.
+    pub kind: Kind,
+    /// Who may come in.
+    pub access: Access,
+    /// Who decides, answers, or hears what clients say.
+    pub handler: Option<Handler>,
+    /// What becomes of a connection, or its messages, when its outbox is full; `None` is what
+    /// `outbox.when_full` says.
+    pub when_full: Option<WhenFull>,
 }
 
-/// The route of a request.
-pub(in crate::edge) fn route(
-    head: &Head<'_>,
-    streams: &[StreamRoute],
-    demo: bool,
-) -> Result<Route, Refusal> {
-    let path = head.path;
-    let found = |route: &StreamRoute| Some((route.segment(path)?, route.when_full));
-    let stream = streams.iter().find_map(found);
-    let route = match (stream, path) {
-        (Some((segment, when_full)), _) => {
-            if !is_encoded(segment.as_bytes()) {
-                return Err(Refusal::BadRequest("a percent sign without two digits"));
-            }
-            let segment: Vec<u8> = percent_decode_str(segment).collect();
-            if segment.len() > ID_BYTES_MAX {
-                return Err(Refusal::IdTooLong);
-            }
-            let framing = match (head.accepts_events, head.is_http10) {
-                (false, false) => Framing::Chunked,
-                (true, false) => Framing::ChunkedSse,
-                (false, true) => Framing::Plain,
-                (true, true) => Framing::PlainSse,
-            };
-            Route::Stream {
-                id: Id::from_path_segment(&segment),
-                framing,
-                when_full,
-            }
+/// Who may come in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Access {
+    /// `open`: everybody; who is held has the id of the path.
+    #[default]
+    Open,
+    /// `ask`: the handler decides, and says the id.
+    Ask,
+    /// `token`: who has a valid token.
+    Token,
+}
+
+/// What is served so far.
+const KINDS: [Kind; 1] = [Kind::Stream];
+const ACCESSES: [Access; 1] = [Access::Open];
+
+impl Route {
+    /// A route on this path, with what is usual.
+    pub fn new(path: Pattern) -> Route {
+        Route {
+            path,
+            ..Route::default()
         }
-        (None, "/" | "/demo/connections") if demo => Route::Demo,
-        _ => return Err(Refusal::NotFound),
-    };
-    if head.method != "GET" {
-        return Err(Refusal::MethodNotAllowed);
     }
-    if head.has_body {
-        return Err(Refusal::Body);
+
+    /// Whether its parts fit together; else the key that does not, and why.
+    ///
+    /// # Errors
+    /// Names the culprit and what is accepted.
+    pub fn check(&self) -> Result<(), (&'static str, String)> {
+        let Route {
+            path,
+            kind,
+            access,
+            handler,
+            ..
+        } = self;
+        let named = kind.as_str();
+        if !KINDS.contains(kind) {
+            let known = KINDS.map(Kind::as_str).join(", ");
+            return Err((
+                "http.route.kind",
+                format!("{named:?} is not served; accepted: {known}"),
+            ));
+        }
+        if !ACCESSES.contains(access) {
+            let (access, known) = (access.as_str(), ACCESSES.map(Access::as_str).join(", "));
+            let what = format!("{access:?} is not served; accepted: {known}");
+            return Err(("http.route.access", what));
+        }
+        if kind.is_held() && *access == Access::Open && !path.has_id() {
+            let what = format!("a route of kind {named:?} that is open needs {{id}} in its path");
+            return Err(("http.route.path", what));
+        }
+        let needs_handler = *access == Access::Ask || matches!(kind, Kind::Request | Kind::Batch);
+        if needs_handler && handler.is_none() {
+            let what = "needed by access \"ask\" and by the kinds \"request\" and \"batch\": the \
+                        name of what serves it in Erlang";
+            return Err(("http.route.handler", what.to_owned()));
+        }
+        if !kind.is_held() && *access == Access::Ask {
+            let what = format!("kind {named:?} is asked anyway; accepted: open, token");
+            return Err(("http.route.access", what));
+        }
+        Ok(())
     }
-    Ok(route)
 }
 
-/// Whether two hexadecimal digits follow each percent sign (RFC 3986, section 2.1). What is not
-/// encoded would have two readings, and one id two owners.
-fn is_encoded(segment: &[u8]) -> bool {
-    memchr::memchr_iter(b'%', segment).all(|at| {
-        let digits = segment.get(at + 1..at + 3).unwrap_or_default();
-        digits.len() == 2 && digits.iter().all(u8::is_ascii_hexdigit)
-    })
+impl Access {
+    /// Every access.
+    pub const ALL: [Access; 3] = [Access::Open, Access::Ask, Access::Token];
+
+    /// Its name in the config.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Access::Open => "open",
+            Access::Ask => "ask",
+            Access::Token => "token",
+        }
+    }
+}
+
+impl std::str::FromStr for Access {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Access, String> {
+        let named = Access::ALL
+            .into_iter()
+            .find(|access| access.as_str() == text);
+        named.ok_or_else(|| {
+            let names = Access::ALL.map(Access::as_str).join(", ");
+            format!("{text:?} says not who may come in; accepted: {names}")
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn get(path: &str, demo: bool) -> Result<Route, Refusal> {
-        let head = Head {
-            method: "GET",
-            path,
-            accepts_events: true,
-            is_http10: false,
-            has_body: false,
-            forwarded_for: Vec::new(),
-            length: 0,
-        };
-        route(&head, &[StreamRoute::default()], demo)
-    }
-
-    fn stream(id: Id) -> Result<Route, Refusal> {
-        Ok(Route::Stream {
-            id,
-            framing: Framing::ChunkedSse,
-            when_full: None,
-        })
-    }
-
     #[test]
-    fn ids_are_decoded() {
-        assert_eq!(get("/stream/123", false), stream(Id::Int(123)));
-        assert_eq!(
-            get("/stream/%61%00", false),
-            stream(Id::Bin((*b"a\0").into()))
-        );
-        assert_eq!(
-            get(&format!("/stream/{}", "a".repeat(256)), false),
-            Err(Refusal::IdTooLong)
-        );
-    }
-
-    #[test]
-    fn half_an_escape_is_no_id() {
-        for path in ["/stream/%", "/stream/%1", "/stream/%%41", "/stream/a%4"] {
-            assert!(
-                matches!(get(path, false), Err(Refusal::BadRequest(_))),
-                "{path}"
-            );
+    fn what_does_not_fit_together_is_named() {
+        let path = |text: &str| text.parse::<Pattern>().expect("it is a path");
+        let open = Route::new(path("/a"));
+        assert_eq!(open.check().unwrap_err().0, "http.route.path");
+        assert_eq!(Route::default().check(), Ok(()));
+        for access in Access::ALL {
+            assert_eq!(access.as_str().parse(), Ok(access));
         }
-    }
-
-    #[test]
-    fn other_paths_are_not_found() {
-        for path in ["/stream/", "/stream", "/stream/1/2", "/demo", "//", "*", ""] {
-            assert_eq!(get(path, true), Err(Refusal::NotFound), "{path}");
-        }
-        assert_eq!(get("/", false), Err(Refusal::NotFound));
-        assert_eq!(get("/", true), Ok(Route::Demo));
+        assert!("closed".parse::<Access>().unwrap_err().contains("token"));
     }
 }

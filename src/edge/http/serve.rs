@@ -7,21 +7,23 @@
 //! end in a second request, and ordinary answers close.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::demo;
 use super::line::{Broken, Line};
 use super::refusal::Refusal;
-use super::visitor::{Verdict, Visitor};
+use super::visitor::{Inquiry, Place, Verdict, Visitor};
+use super::{asking, demo};
 use crate::edge::Edge;
 use crate::edge::door::proxy;
 use crate::edge::shard::queue::ShardCommand;
 use crate::edge::shard::session::Session;
 use crate::metrics::ProxyRefused;
+use crate::wire::{Answer, Ask};
 
 /// After a refusal, how long and how much is still read, so that the kernel does not answer
 /// unread bytes with a reset that destroys the refusal on its way.
@@ -57,14 +59,48 @@ pub(in crate::edge) async fn serve(
             drop(visitor);
             demo::serve(&edge, &buffer, line).await;
         }
-        Verdict::Hold(place) => {
-            let Ok((socket, session)) = line.into_parts() else {
-                return;
-            };
-            let queue = edge.queue_of(&place.id);
-            let adoption = visitor.adoption(&edge, place, socket, session);
-            queue.push(ShardCommand::Adopt(vec![adoption]));
+        Verdict::Hold(place) => hold(&edge, &visitor, place, line),
+        Verdict::Ask(inquiry) => {
+            // From here on it is one of those that wait for a handler, and bounded as such.
+            visitor.head = None;
+            ask(&edge, &visitor, *inquiry, line).await;
         }
+    }
+}
+
+fn hold(edge: &Edge, visitor: &Visitor, place: Place, line: Line) {
+    let Ok((socket, session)) = line.into_parts() else {
+        return;
+    };
+    let queue = edge.queue_of(&place.id);
+    let adoption = visitor.adoption(edge, place, socket, session);
+    queue.push(ShardCommand::Adopt(vec![adoption]));
+}
+
+/// Has its handler decide, and does what it says. A client that leaves meanwhile is forgotten.
+async fn ask(edge: &Edge, visitor: &Visitor, inquiry: Inquiry, line: Line) {
+    let request = Arc::clone(&inquiry.request);
+    let handler = request.handler.clone();
+    let answer = tokio::select! {
+        biased;
+        answer = edge.ask(Ask::Request(request)) => answer,
+        () = line.gone() => return,
+    };
+    match answer {
+        Ok(Answer::Accept { id, options }) => {
+            let place = inquiry.accepted(handler, id, options);
+            hold(edge, visitor, place, line);
+        }
+        Ok(Answer::Reply {
+            status,
+            headers,
+            body,
+        }) => farewell(edge, line, &asking::reply(status, &headers, &body)).await,
+        Ok(Answer::Reject { status, reason }) => {
+            farewell(edge, line, &asking::reject(status, &reason)).await;
+        }
+        Ok(Answer::Taken) => refuse(edge, line, Refusal::BadAnswer).await,
+        Err(unasked) => refuse(edge, line, unasked.into()).await,
     }
 }
 
@@ -148,12 +184,22 @@ async fn read_head(
     }
 }
 
-async fn refuse(edge: &Edge, mut line: Line, refusal: Refusal) {
+async fn refuse(edge: &Edge, line: Line, refusal: Refusal) {
     edge.metrics().refused.of(refusal.label()).increment();
+    say(line, &refusal.answer(), LINGER).await;
+}
+
+/// An answer of any length, after which the connection closes.
+async fn farewell(edge: &Edge, line: Line, answer: &[u8]) {
+    edge.metrics().requests.increment();
+    say(line, answer, edge.config().head_timeout).await;
+}
+
+async fn say(mut line: Line, answer: &[u8], patience: Duration) {
     let farewell = async {
-        line.write_all(&refusal.answer()).await?;
+        line.write_all(answer).await?;
         line.finish(LINGER_BYTES_MAX).await
     };
-    // Whether the client reads its refusal is its own affair.
-    let _ = timeout(LINGER, farewell).await;
+    // Whether the client reads it is its own affair.
+    let _ = timeout(patience, farewell).await;
 }

@@ -4,13 +4,15 @@
 //! they were there at the accept (`listener`) or came later (`serve`).
 
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::refusal::Refusal;
-use super::route::{Route, route};
-use super::{greeting, head};
+use super::routing::{Destination, route};
+use super::{asking, greeting, head};
 use crate::edge::Edge;
 use crate::edge::door::addresses::Guest;
 use crate::edge::door::permit::Permit;
@@ -18,7 +20,7 @@ use crate::edge::door::tls::TlsRules;
 use crate::edge::shard::queue::Adoption;
 use crate::edge::shard::session::Session;
 use crate::hub::{Framing, WhenFull};
-use crate::wire::Id;
+use crate::wire::{AcceptOptions, Handler, Heartbeat, Id, Request};
 
 /// Who it is, as far as is known.
 pub(in crate::edge) struct Visitor {
@@ -43,6 +45,8 @@ pub(in crate::edge) struct Visitor {
 pub(in crate::edge) enum Verdict {
     /// A shard holds it.
     Hold(Place),
+    /// Its handler decides.
+    Ask(Box<Inquiry>),
     /// The demo answers it.
     Demo,
     /// It is refused.
@@ -54,7 +58,41 @@ pub(in crate::edge) struct Place {
     pub(in crate::edge) id: Id,
     framing: Framing,
     when_full: WhenFull,
+    handler: Option<Handler>,
+    /// What a handler adds to the answer's head.
+    fields: Vec<(Bytes, Bytes)>,
+    heartbeat: Option<Heartbeat>,
     permit: Permit,
+}
+
+/// A connection that is held if its handler accepts it.
+pub(in crate::edge) struct Inquiry {
+    /// What the handler is told.
+    pub(in crate::edge) request: Arc<Request>,
+    framing: Framing,
+    when_full: WhenFull,
+    /// Its place, while the handler thinks: so that it finds one when it is accepted.
+    permit: Permit,
+}
+
+impl Inquiry {
+    /// The handler has accepted it.
+    pub(in crate::edge) fn accepted(
+        self,
+        handler: Handler,
+        id: Id,
+        options: AcceptOptions,
+    ) -> Place {
+        Place {
+            id,
+            framing: self.framing,
+            when_full: options.when_full.unwrap_or(self.when_full),
+            handler: Some(handler),
+            fields: options.headers,
+            heartbeat: options.heartbeat,
+            permit: self.permit,
+        }
+    }
 }
 
 impl Visitor {
@@ -63,32 +101,50 @@ impl Visitor {
         let bytes_max = edge.config().head_bytes_max;
         let verdict = match head::parse(read) {
             Ok(None) if read.len() <= bytes_max => return None,
-            Ok(Some(head)) if head.length <= bytes_max => self.answer(edge, &head),
+            Ok(Some(head)) if head.length <= bytes_max => self.answer(edge, &head, read),
             Ok(_) => Err(Refusal::HeadTooLarge),
             Err(refusal) => Err(refusal),
         };
         Some(verdict.unwrap_or_else(Verdict::Refuse))
     }
 
-    fn answer(&mut self, edge: &Edge, head: &head::Head<'_>) -> Result<Verdict, Refusal> {
+    fn answer(
+        &mut self,
+        edge: &Edge,
+        head: &head::Head<'_>,
+        read: &[u8],
+    ) -> Result<Verdict, Refusal> {
         let config = edge.config();
         let found = route(head, &config.routes, config.demo)?;
         self.has_forwarded(edge, &head.forwarded_for)?;
-        let Route::Stream {
-            id,
+        let (route, id) = match found {
+            Destination::Held { route, id } => (route, id),
+            Destination::Demo => return Ok(Verdict::Demo),
+            // The config has no such route.
+            Destination::Answered { .. } => return Err(Refusal::NotFound),
+        };
+        let framing = framing(head);
+        let when_full = route.when_full.unwrap_or(config.when_full);
+        let acquire = |guest| edge.permits().acquire(guest).ok_or(Refusal::CONNECTIONS);
+        if let Some(id) = id {
+            return Ok(Verdict::Hold(Place {
+                id,
+                framing,
+                when_full,
+                handler: route.handler.clone(),
+                fields: Vec::new(),
+                heartbeat: None,
+                permit: acquire(self.guest.take())?,
+            }));
+        }
+        let handler = route.handler.as_ref().ok_or(Refusal::NotFound)?;
+        let peer = self.forwarded.or(self.peer);
+        Ok(Verdict::Ask(Box::new(Inquiry {
+            request: Arc::new(asking::request(head, read, &route, handler, peer)?),
             framing,
             when_full,
-        } = found
-        else {
-            return Ok(Verdict::Demo);
-        };
-        let permit = edge.permits().acquire(self.guest.take());
-        Ok(Verdict::Hold(Place {
-            id,
-            framing,
-            when_full: when_full.unwrap_or(config.when_full),
-            permit: permit.ok_or(Refusal::CONNECTIONS)?,
-        }))
+            permit: acquire(self.guest.take())?,
+        })))
     }
 
     /// Whose connection it is by the word of a proxy that we trust. An error is the limit of that
@@ -130,6 +186,7 @@ impl Visitor {
         session: Option<Box<Session>>,
     ) -> Adoption {
         let (framing, retry) = (place.framing, edge.config().retry);
+        let (random, now) = (fastrand::f64(), SystemTime::now());
         Adoption {
             socket,
             session,
@@ -138,8 +195,20 @@ impl Visitor {
             id: place.id,
             framing,
             when_full: place.when_full,
-            greeting: greeting::greeting(framing, retry, fastrand::f64(), SystemTime::now()),
+            handler: place.handler,
+            heartbeat: place.heartbeat,
+            greeting: greeting::greeting(framing, retry, &place.fields, random, now),
             permit: place.permit,
         }
+    }
+}
+
+/// How a stream is framed for this client.
+fn framing(head: &head::Head<'_>) -> Framing {
+    match (head.accepts_events, head.is_http10) {
+        (false, false) => Framing::Chunked,
+        (true, false) => Framing::ChunkedSse,
+        (false, true) => Framing::Plain,
+        (true, true) => Framing::PlainSse,
     }
 }

@@ -137,6 +137,8 @@ impl Running {
             id,
             framing,
             when_full,
+            handler,
+            heartbeat,
             greeting,
             permit,
         } = adoption;
@@ -150,6 +152,14 @@ impl Running {
             sockets::refuse(socket, session, &Refusal::ID.answer());
             return;
         };
+        // One name too many is not held: its owners could not tell whose it is.
+        let named = handler.as_ref().map(|name| self.named.put(conn.slot, name));
+        let is_named = named.is_none_or(|named| named.is_ok());
+        if let Some(heartbeat) = heartbeat
+            && self.beats.put(conn.slot, heartbeat).is_err()
+        {
+            self.shard.metrics.own_heartbeats_refused.increment();
+        }
         let token = Token(conn.slot as usize);
         let registered =
             self.shard
@@ -163,14 +173,18 @@ impl Running {
         self.shard.metrics.connections.of(label(transport)).add(1);
         self.shard.metrics.opened.of(label(transport)).increment();
         let peer = forwarded.or(peer);
-        let info = OpenedInfo { transport, peer };
+        let info = OpenedInfo {
+            transport,
+            peer,
+            handler,
+        };
         self.tell(Event::Opened { conn, id, info });
         match registered {
-            Ok(()) => self
+            Ok(()) if is_named => self
                 .shard
                 .hub
                 .handle_opened(conn, &greeting, &mut self.sockets),
-            Err(_) => self.shard.hub.handle_gone(conn.slot, Reason::Io),
+            _ => self.shard.hub.handle_gone(conn.slot, Reason::Io),
         }
     }
 
@@ -191,7 +205,11 @@ impl Running {
                 break;
             };
             let peer = self.sockets.peer(conn.slot);
-            let info = OpenedInfo { transport, peer };
+            let info = OpenedInfo {
+                transport,
+                peer,
+                handler: self.named.get(conn.slot).cloned(),
+            };
             events.push(Event::Opened {
                 conn,
                 id: id.clone(),

@@ -6,8 +6,10 @@
 //! A turn: readable and writable sockets, then the commands that wait, then the clock (sweeps,
 //! drains), then the news of this turn go out as one batch.
 
+mod beats;
 mod commands;
 pub(in crate::edge) mod drain;
+pub(in crate::edge) mod named;
 pub(in crate::edge) mod queue;
 #[cfg(test)]
 mod recovery_test;
@@ -28,7 +30,9 @@ use mio::{Events, Interest, Poll, Token};
 use super::Hasher;
 use super::door::permit::Kept;
 use super::newsfeed::{News, Newsfeed};
+use super::shard::beats::Beats;
 use super::shard::drain::{Comeback, Drain};
+use super::shard::named::Named;
 use super::shard::queue::{Queue, ShardCommand};
 use super::shard::sockets::Sockets;
 use super::shard::sweep::Sweep;
@@ -65,6 +69,8 @@ pub(super) struct Shard {
 struct Running {
     shard: Shard,
     sockets: Sockets,
+    named: Named,
+    beats: Beats,
     news: Vec<News>,
     drain: Option<Drain>,
     stopping: bool,
@@ -81,6 +87,8 @@ impl Shard {
         let mut running = Running {
             shard: self,
             sockets: Sockets::default(),
+            named: Named::default(),
+            beats: Beats::default(),
             news: Vec::new(),
             drain: None,
             stopping: false,
@@ -130,6 +138,7 @@ impl Running {
         }
         let at = now();
         self.clock(at.duration_since(*before));
+        self.beat(at.duration_since(*before));
         *before = at;
         self.finish_turn();
     }
@@ -159,6 +168,8 @@ impl Running {
         self.end_drain();
         self.news.clear();
         self.sockets = Sockets::default();
+        self.named = Named::default();
+        self.beats = Beats::default();
         self.shard.hub = self.shard.hub.successor();
         self.shard.watchers.lose();
         self.shard.newsfeed.lose();
@@ -230,6 +241,8 @@ impl Running {
                     unsent,
                 } => {
                     self.sockets.close(conn.slot, registry);
+                    self.named.remove(conn.slot);
+                    self.beats.remove(conn.slot);
                     self.shard.permits.release(conn.slot);
                     self.held[transport as usize] -= 1;
                     let metrics = &self.shard.metrics;
@@ -263,13 +276,21 @@ impl Running {
             self.outputs();
         }
         if let Some(visit) = self.shard.sweep.visit(elapsed, self.shard.hub.slots()) {
-            let whole =
-                self.shard
-                    .hub
-                    .handle_sweep(visit.slots, visit.heartbeat, &mut self.sockets);
+            let (hub, beats) = (&mut self.shard.hub, &self.beats);
+            let beat = |slot| visit.heartbeat && !beats.has(slot);
+            let whole = hub.handle_sweep(visit.slots, beat, &mut self.sockets);
             if whole {
                 self.shard.sweep.next(fastrand::f64());
             }
+            self.outputs();
+        }
+    }
+
+    /// Heartbeats of those that have one of their own.
+    fn beat(&mut self, elapsed: Duration) {
+        self.beats.pass(elapsed);
+        while let Some(slot) = self.beats.next_due() {
+            self.shard.hub.handle_beat(slot, &mut self.sockets);
             self.outputs();
         }
     }

@@ -17,7 +17,9 @@ use crate::edge::credit::Credit;
 use crate::edge::door::permit::Permit;
 use crate::hub::{Framing, WhenFull};
 use crate::metrics::Metrics;
-use crate::wire::{Conn, Gone, Id, Ids, Message, Reason, Signal, Transport, Watcher};
+use crate::wire::{
+    Conn, Gone, Handler, Heartbeat, Id, Ids, Message, Reason, Signal, Transport, Watcher,
+};
 
 /// What a shard is told to do.
 pub(in crate::edge) enum ShardCommand {
@@ -77,6 +79,10 @@ pub(in crate::edge) struct Adoption {
     pub(in crate::edge) id: Id,
     pub(in crate::edge) framing: Framing,
     pub(in crate::edge) when_full: WhenFull,
+    /// What its route names.
+    pub(in crate::edge) handler: Option<Handler>,
+    /// Its own, if it has one.
+    pub(in crate::edge) heartbeat: Option<Heartbeat>,
     /// The head of the answer and what the transport begins with.
     pub(in crate::edge) greeting: Bytes,
     /// One of the edge's connections; given back when the connection closes.

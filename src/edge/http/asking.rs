@@ -1,0 +1,71 @@
+//! A request as a handler in Erlang is told of it, and what a held connection's client is answered
+//! when the handler does not accept.
+//!
+//! No sockets and no waiting: `serve` asks.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use super::head::{self, Head};
+use super::refusal::Refusal;
+use super::reply::{Then, has_body, write_head};
+use super::route::Route;
+use crate::edge::Unasked;
+use crate::wire::{Handler, Request};
+
+/// The request of a head that was read from `bytes`, without a body, for the handler of its route.
+pub(in crate::edge) fn request(
+    head: &Head<'_>,
+    bytes: &[u8],
+    route: &Route,
+    handler: &Handler,
+    peer: Option<SocketAddr>,
+) -> Result<Request, Refusal> {
+    Ok(Request {
+        kind: route.kind,
+        handler: handler.clone(),
+        method: Bytes::copy_from_slice(head.method.as_bytes()),
+        path: Bytes::copy_from_slice(head.path.as_bytes()),
+        bindings: route.path.bindings(head.path)?,
+        query: Bytes::copy_from_slice(head.query.as_bytes()),
+        headers: head::fields(&bytes[..head.length]),
+        peer,
+        body: Bytes::new(),
+        claims: None,
+        publish: None,
+    })
+}
+
+/// The whole answer that a handler has given, after which the connection closes.
+pub(in crate::edge) fn reply(status: u16, fields: &[(Bytes, Bytes)], body: &[u8]) -> Vec<u8> {
+    let mut answer = Vec::new();
+    write_head(&mut answer, status, fields, body.len(), Then::Close);
+    if has_body(status) {
+        answer.extend_from_slice(body);
+    }
+    answer
+}
+
+/// The short answer of a handler that turns a client away.
+pub(in crate::edge) fn reject(status: u16, reason: &[u8]) -> Vec<u8> {
+    let fields = [
+        ("Content-Type".into(), "text/plain; charset=utf-8".into()),
+        ("Cache-Control".into(), "no-store".into()),
+        ("X-Content-Type-Options".into(), "nosniff".into()),
+    ];
+    reply(status, &fields, reason)
+}
+
+impl From<Unasked> for Refusal {
+    fn from(unasked: Unasked) -> Refusal {
+        match unasked {
+            Unasked::NoHandler => Refusal::Unavailable("no handler is attached"),
+            Unasked::Full => Refusal::Unavailable("too many requests wait for their handlers"),
+            Unasked::Gone => Refusal::Unavailable("the handler is gone"),
+            Unasked::Stopping => Refusal::Unavailable("the server is stopping"),
+            Unasked::Late => Refusal::Late,
+            Unasked::Bad => Refusal::BadAnswer,
+        }
+    }
+}
