@@ -174,8 +174,8 @@ impl dist::Inbound for Inbound {
         self.bridge.handle(command, answer);
     }
 
-    fn sends(&self, sends: &mut Vec<Command>, held_bytes: usize) {
-        self.bridge.handle_all(sends, held_bytes);
+    fn sends(&self, sends: &mut Vec<Command>, held_bytes: usize) -> bool {
+        self.bridge.handle_all(sends, held_bytes)
     }
 
     fn owner_gone(&self, owner: Owner) {

@@ -173,8 +173,8 @@ impl dist::Inbound for Inbound {
         self.0.handle(command, None);
     }
 
-    fn sends(&self, sends: &mut Vec<Command>, held_bytes: usize) {
-        self.0.handle_all(sends, held_bytes);
+    fn sends(&self, sends: &mut Vec<Command>, held_bytes: usize) -> bool {
+        self.0.handle_all(sends, held_bytes)
     }
 
     fn owner_gone(&self, owner: Owner) {

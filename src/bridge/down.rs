@@ -86,11 +86,12 @@ impl Down {
         }
     }
 
-    /// Hands what is gathered to the shards; what full queues refuse is dropped and counted.
-    pub(super) fn hand_over(&self, batch: &mut Batch) {
+    /// Hands what is gathered to the shards; what full queues refuse is dropped and counted. Whether
+    /// all of it waits behind other work.
+    pub(super) fn hand_over(&self, batch: &mut Batch) -> bool {
         self.edge.hand_over(batch, |ids, message| {
             self.dropped(ids.len(), message.bytes());
-        });
+        })
     }
 
     fn batches(&self) -> MutexGuard<'_, Vec<Batch>> {

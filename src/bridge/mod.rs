@@ -153,8 +153,9 @@ impl Bridge {
 
     /// Carries out commands that nobody waits for, in order: sends to one shard are handed over
     /// together, with one wake. Takes them out of `commands`. Their payloads may be parts of one
-    /// piece of memory of `held_bytes`, which each queue counts as a whole. Never blocks.
-    pub fn handle_all(&self, commands: &mut Vec<Command>, held_bytes: usize) {
+    /// piece of memory of `held_bytes`, which each queue counts as a whole. Never blocks. Whether
+    /// what was handed over last waits behind what was there before.
+    pub fn handle_all(&self, commands: &mut Vec<Command>, held_bytes: usize) -> bool {
         let mut batch = self.0.down.batch(held_bytes);
         for command in commands.drain(..) {
             if let Command::Send { .. } = command {
@@ -164,8 +165,9 @@ impl Bridge {
                 self.handle(command, None);
             }
         }
-        self.0.down.hand_over(&mut batch);
+        let is_behind = self.0.down.hand_over(&mut batch);
         self.0.down.keep(batch);
+        is_behind
     }
 
     /// Tells this owner nothing more.

@@ -162,11 +162,13 @@ pub trait Inbound: Send + Sync + 'static {
     fn command(&self, command: Command, reply_to: Option<ReplyTo>);
     /// The sends of one read that nobody waits for, in order; takes them out and leaves the memory.
     /// Their payloads are slices that together keep `held_bytes` alive, whichever of them is kept.
-    fn sends(&self, sends: &mut Vec<Command>, held_bytes: usize) {
+    /// Whether all of them wait behind others: then nobody gains by our reading on at once.
+    fn sends(&self, sends: &mut Vec<Command>, held_bytes: usize) -> bool {
         let _ = held_bytes;
         for command in sends.drain(..) {
             self.command(command, None);
         }
+        false
     }
     /// The process of this owner has died, or the link to its node is lost. The number never
     /// comes again.

@@ -42,18 +42,22 @@ impl Edge {
     }
 
     /// Queues what is gathered, and leaves the batch empty. Tells `refused` what full queues drop.
-    pub fn hand_over(&self, batch: &mut Batch, mut refused: impl FnMut(&Ids, &Message)) {
+    /// Whether all of it waits behind what was there before: then its shards are busy anyway.
+    pub fn hand_over(&self, batch: &mut Batch, mut refused: impl FnMut(&Ids, &Message)) -> bool {
+        let (mut any, mut all_behind) = (false, true);
         for (queue, commands) in self.0.queues.iter().zip(&mut batch.by_shard) {
             if commands.is_empty() {
                 continue;
             }
-            queue.push_all(commands, batch.held_bytes, &self.0.metrics);
+            any = true;
+            all_behind &= queue.push_all(commands, batch.held_bytes, &self.0.metrics);
             for command in commands.drain(..) {
                 if let ShardCommand::Send { ids, message, .. } = command {
                     refused(&ids, &message);
                 }
             }
         }
+        any && all_behind
     }
 }
 
@@ -82,13 +86,13 @@ mod tests {
         let waker = mio::Waker::new(poll.registry(), crate::edge::shard::WAKE).unwrap();
         let queue = Queue::new(waker, 100_000);
         let mut batch = vec![send(10), send(10)];
-        queue.push_all(&mut batch, 60_000, &metrics);
+        assert!(!queue.push_all(&mut batch, 60_000, &metrics));
         assert!(batch.is_empty());
         let first = metrics.shard_queue_bytes.value();
         assert!((60_000..61_000).contains(&first), "{first}");
         // Too much together: the parts that fit are taken, in order.
         batch.extend([send(10), send(50_000), send(20)]);
-        queue.push_all(&mut batch, 20_000, &metrics);
+        assert!(queue.push_all(&mut batch, 20_000, &metrics));
         assert_eq!(batch.len(), 1);
         let mut taken = Vec::new();
         queue.take(&mut taken, &metrics);

@@ -19,6 +19,8 @@ pub(super) struct Brought {
     pub(super) frames: usize,
     /// Those of them that were sends that nobody waits for.
     pub(super) sends: usize,
+    /// The last of these wait behind others.
+    pub(super) is_behind: bool,
 }
 
 impl Gathered {
@@ -40,7 +42,7 @@ impl Gathered {
     /// Hands over what there is; `held_bytes` as in [`Inbound::sends`].
     pub(super) fn hand_over(&mut self, inbound: &dyn Inbound, held_bytes: usize) {
         if !self.sends.is_empty() {
-            inbound.sends(&mut self.sends, held_bytes);
+            self.brought.is_behind = inbound.sends(&mut self.sends, held_bytes);
             self.sends.clear();
             self.sends.shrink_to(Self::KEPT_MAX);
         }

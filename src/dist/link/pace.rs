@@ -64,7 +64,11 @@ impl Pace {
         }
         // Who waits for an answer may send the next call as soon as it has it.
         let is_worth_it = bytes < READ_BYTES_ENOUGH && brought.sends == brought.frames;
-        self.pause.filter(|_| is_worth_it)
+        let pause = self.pause.filter(|_| is_worth_it)?;
+        // What waits behind others goes out no later for our rest, and each read that interrupts a
+        // busy shard costs it what it has in its caches.
+        let is_behind = brought.is_behind && pause > PAUSE_MIN;
+        Some(if is_behind { PAUSE_MAX } else { pause })
     }
 
     /// Long enough for a read that is large enough, within the bounds.
@@ -90,6 +94,7 @@ mod tests {
         Brought {
             frames: sends,
             sends,
+            is_behind: false,
         }
     }
 
@@ -125,10 +130,28 @@ mod tests {
     }
 
     #[test]
+    fn behind_others_it_rests_as_long_as_it_may() {
+        let behind = |count| Brought {
+            is_behind: true,
+            ..sends(count)
+        };
+        let last = |gap: u32, bytes, count| {
+            let mut pace = Pace::default();
+            let read = |read| pace.after_read(gap * MICROSECOND * read, bytes, behind(count));
+            (0..400).map(read).last().flatten()
+        };
+        assert_eq!(last(25, 160, 1), Some(PAUSE_MAX));
+        // But not at a low rate, and not while much comes: the socket would fill.
+        assert_eq!(last(1000, 160, 1), None);
+        assert_eq!(last(20, 200_000, 1200), Some(PAUSE_MIN));
+    }
+
+    #[test]
     fn nobody_who_waits_is_kept_waiting() {
         let call_and_sends = Brought {
             frames: 3,
             sends: 2,
+            is_behind: false,
         };
         let pauses = pauses(25 * MICROSECOND, call_and_sends);
         assert!(pauses.iter().all(Option::is_none));

@@ -178,17 +178,18 @@ impl Queue {
     }
 
     /// Queues sends in order, as far as they fit; those that do not stay in `commands`. Counts
-    /// `held_bytes` once for all of them: what the slices among them keep alive.
+    /// `held_bytes` once for all of them: what the slices among them keep alive. Whether they came
+    /// behind others that the shard has not taken yet.
     pub(in crate::edge) fn push_all(
         &self,
         commands: &mut Vec<ShardCommand>,
         held_bytes: usize,
         metrics: &Metrics,
-    ) {
+    ) -> bool {
         let all = held_bytes + commands.iter().map(ShardCommand::bytes).sum::<usize>();
         let mut waiting = self.lock();
         if waiting.closed {
-            return;
+            return false;
         }
         let was_empty = waiting.commands.is_empty();
         let before = waiting.bytes;
@@ -219,6 +220,7 @@ impl Queue {
         if is_filled {
             self.wake();
         }
+        !was_empty
     }
 
     /// Queues a command that is bounded elsewhere. A shard that has stopped drops it, and with it
