@@ -168,7 +168,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    fn opened(&self) -> usize {
+    pub(crate) fn opened(&self) -> usize {
         self.events
             .iter()
             .filter(|event| matches!(event, Event::Opened { .. }))
