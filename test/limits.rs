@@ -83,6 +83,33 @@ fn those_beyond_the_accept_rate_wait_and_are_served() {
     );
 }
 
+/// Whoever waits in the backlog has sent its request before its accept: the listener reads it in
+/// place, and hands over as many as one batch has, and more. What is not whole yet, or no plain
+/// stream, takes the way of the others.
+#[test]
+fn requests_that_are_there_at_the_accept_are_judged_like_those_that_come_later() {
+    let world = World::start(|config| config.accept_rate_max = 100);
+    // A second's tokens, so that all of the next ones wait.
+    drop((0..100).map(|_| world.client("")).collect::<Vec<_>>());
+    let mut whole: Vec<_> = (0..150)
+        .map(|id| world.client(format!("GET /stream/{id} HTTP/1.1\r\nHost: test\r\n\r\n")))
+        .collect();
+    let mut half = world.client("GET /stream/1000 HTTP/1.1\r\n");
+    let mut wrong = world.client("GET /stream/1001 HTTP/1.1\r\n\r\n");
+    let mut elsewhere = world.client("GET /elsewhere HTTP/1.1\r\nHost: test\r\n\r\n");
+    for client in &mut whole {
+        assert!(client.read_until(b"\r\n\r\n").starts_with("HTTP/1.1 200 "));
+    }
+    half.write("Host: test\r\n\r\n");
+    assert!(half.read_until(b"\r\n\r\n").starts_with("HTTP/1.1 200 "));
+    assert!(wrong.read_to_end().starts_with("HTTP/1.1 400 "));
+    assert!(elsewhere.read_to_end().starts_with("HTTP/1.1 404 "));
+    for (id, client) in (0..).zip(&mut whole) {
+        assert_eq!(world.send(id, Message::new("Hello")), 1);
+        client.read_until(b"Hello\r\n");
+    }
+}
+
 #[test]
 fn a_refusal_is_not_destroyed_by_a_request_that_comes_late() {
     let world = World::start(|config| config.connections_max = 1);
