@@ -11,7 +11,12 @@
 %%% | connects a second | N connections, 256 being opened at a time |
 %%% | fan-out | a few messages to everybody; deliveries a second from the first to the last |
 %%% | unicast | messages of 64 bytes to random ids as fast as they are taken; likewise |
-%%% | latency | the same at 70 % of that rate, from the sender's stamp to the client's read |
+%%% | "rested" | the same to clients that sleep for a millisecond after each look at what came |
+%%% | latency | the same at 70 % of the first rate, from the sender's stamp to the client's read |
+%%%
+%%% Why "rested": on one machine a server pays for waking its client, with an interrupt of the other
+%%% CPU, whenever the client is faster than it, and then most of all: the slower a server, the
+%%% more each of its writes costs. Where clients are other machines no server pays that.
 %%%
 %%% "CPU busy" is what the server had of its CPU while it was flooded. Much less than 1 means that it
 %%% waited: for who sends, or for others on this machine. Then its CPU time for each message says more
@@ -36,10 +41,14 @@
     {cpu_us_per_connection, "CPU us/conn"},
     {fan_out_per_second, "fan-out/s"},
     {unicast_per_second, "unicast/s"},
+    {rested_per_second, "rested/s"},
     {server_busy, "CPU busy"},
     {cpu_us_per_message, "CPU us/msg"},
+    {rested_cpu_us_per_message, "rested CPU us/msg"},
     {rate_of_bare_loop, "rate of bare"},
     {cpu_of_bare_loop, "by CPU"},
+    {rested_rate_of_bare_loop, "rested rate of bare"},
+    {rested_cpu_of_bare_loop, "rested by CPU"},
     {latency_us_p50, "p50 us"},
     {latency_us_p99, "p99 us"},
     {latency_us_p999, "p99.9 us"},
@@ -48,6 +57,7 @@
 
 -define(FAN_OUT_ROUNDS, 10).
 -define(LOAD_PERCENT, 70).
+-define(REST, "1ms").
 -define(PACED_SECONDS, 4).
 
 %% @doc Arguments: connections, messages of unicast, rounds, directory of the peers, directory of
@@ -70,9 +80,13 @@ round(Round, Size) ->
     [{R, Name, with_ratios(Result, Bare)} || {R, Name, Result} <- Runs].
 
 with_ratios({ok, Numbers}, Bare) ->
-    #{unicast_per_second := Rate, cpu_us_per_message := Cpu} = Numbers,
-    #{unicast_per_second := BareRate, cpu_us_per_message := BareCpu} = Bare,
-    {ok, Numbers#{rate_of_bare_loop => Rate / BareRate, cpu_of_bare_loop => BareCpu / Cpu}};
+    Of = fun(Key) -> maps:get(Key, Numbers) / maps:get(Key, Bare) end,
+    {ok, Numbers#{
+        rate_of_bare_loop => Of(unicast_per_second),
+        cpu_of_bare_loop => 1 / Of(cpu_us_per_message),
+        rested_rate_of_bare_loop => Of(rested_per_second),
+        rested_cpu_of_bare_loop => 1 / Of(rested_cpu_us_per_message)
+    }};
 with_ratios(Absent, _) ->
     Absent.
 
@@ -85,23 +99,17 @@ measured(Round, Name, Peer, Size) ->
         {'DOWN', Monitor, process, Pid, Reason} -> error({Name, Reason})
     end.
 
-measure(limit, #{connections := Connections, out := Out}) ->
-    File = filename:join(Out, "limit.json"),
-    Args = ["-c", "0", lariat_site:tools(), "limit", "--connections", integer_to_list(Connections),
-        "--seconds", "3", "--client-cpus", "1", "--load-percent", integer_to_list(?LOAD_PERCENT),
-        "--json", File],
-    Port = open_port({spawn_executable, os:find_executable("taskset")},
-        [{args, Args}, exit_status, binary]),
-    receive {Port, {exit_status, Status}} -> ?assertEqual(0, Status) end,
-    {ok, Line} = file:read_file(File),
+measure(limit, Size) ->
     #{<<"accept">> := Accept, <<"fan_out">> := FanOut, <<"unicast">> := Unicast,
-        <<"paced">> := Paced} = lariat_load:read(Line),
+        <<"paced">> := Paced} = limit("0s", Size),
+    #{<<"unicast">> := Rested} = limit(?REST, Size),
     Each = fun(#{<<"cpu_us_each">> := Us}) -> Us end,
     Rate = fun(#{<<"per_second">> := PerSecond}) -> PerSecond end,
     {ok, maps:merge(latencies(Paced), #{
         connects_per_second => Rate(Accept), cpu_us_per_connection => Each(Accept),
         fan_out_per_second => Rate(FanOut), unicast_per_second => Rate(Unicast),
         cpu_us_per_message => Each(Unicast),
+        rested_per_second => Rate(Rested), rested_cpu_us_per_message => Each(Rested),
         server_busy => Each(Unicast) * Rate(Unicast) / 1.0e6
     })};
 measure(Peer, #{connections := Connections, messages := Messages, peers := Peers} = Size) ->
@@ -117,6 +125,18 @@ measure(Peer, #{connections := Connections, messages := Messages, peers := Peers
     lariat_site:stop(Site),
     Result.
 
+%% What the bare loop's tool reports, its clients resting so long.
+limit(Rest, #{connections := Connections, out := Out}) ->
+    File = filename:join(Out, "limit.json"),
+    Args = ["-c", "0", lariat_site:tools(), "limit", "--connections", integer_to_list(Connections),
+        "--seconds", "3", "--client-cpus", "1", "--load-percent", integer_to_list(?LOAD_PERCENT),
+        "--client-rest", Rest, "--json", File],
+    Port = open_port({spawn_executable, os:find_executable("taskset")},
+        [{args, Args}, exit_status, binary]),
+    receive {Port, {exit_status, Status}} -> ?assertEqual(0, Status) end,
+    {ok, Line} = file:read_file(File),
+    lariat_load:read(Line).
+
 numbers(#{url := Url, all_url := AllUrl, os_pids := OsPids, connections := N} = Peer, Messages) ->
     %% Connections and fan-out.
     Before = peers_program:resident_bytes(OsPids),
@@ -130,15 +150,8 @@ numbers(#{url := Url, all_url := AllUrl, os_pids := OsPids, connections := N} = 
     #{<<"messages_per_second">> := FanOut} = reported(All),
     known(Peer, 0),
     %% Unicast, as fast as it goes.
-    Flood = load(Peer, Url, Messages),
-    lariat_load:heard(Flood, <<"connected">>),
-    known(Peer, N),
-    CpuFlood = peers_program:cpu_us(OsPids),
-    ok = sent(Peer, flood, [N, Messages]),
-    lariat_load:heard(Flood, <<"expected">>),
-    CpuFlooded = peers_program:cpu_us(OsPids),
-    #{<<"messages_per_second">> := Unicast, <<"receiving_seconds">> := Receiving} = reported(Flood),
-    known(Peer, 0),
+    #{per_second := Unicast, cpu_us := CpuFlood, seconds := Receiving} = flood(Peer, Messages, []),
+    #{per_second := Rested, cpu_us := CpuRested} = flood(Peer, Messages, ["--rest", ?REST]),
     %% And at its share.
     Rate = trunc(Unicast * ?LOAD_PERCENT / 100),
     Paced = load(Peer, Url, Rate * ?PACED_SECONDS),
@@ -151,9 +164,23 @@ numbers(#{url := Url, all_url := AllUrl, os_pids := OsPids, connections := N} = 
         cpu_us_per_connection => (CpuConnected - CpuBefore) / N,
         fan_out_per_second => FanOut,
         unicast_per_second => Unicast,
-        cpu_us_per_message => (CpuFlooded - CpuFlood) / Messages,
-        server_busy => (CpuFlooded - CpuFlood) / 1.0e6 / Receiving
+        cpu_us_per_message => CpuFlood / Messages,
+        rested_per_second => Rested,
+        rested_cpu_us_per_message => CpuRested / Messages,
+        server_busy => CpuFlood / 1.0e6 / Receiving
     }).
+
+flood(#{url := Url, os_pids := OsPids, connections := N, args := Args} = Peer, Messages, More) ->
+    Load = load(Peer#{args := More ++ Args}, Url, Messages),
+    lariat_load:heard(Load, <<"connected">>),
+    known(Peer, N),
+    Before = peers_program:cpu_us(OsPids),
+    ok = sent(Peer, flood, [N, Messages]),
+    lariat_load:heard(Load, <<"expected">>),
+    Cpu = peers_program:cpu_us(OsPids) - Before,
+    #{<<"messages_per_second">> := PerSecond, <<"receiving_seconds">> := Seconds} = reported(Load),
+    known(Peer, 0),
+    #{per_second => PerSecond, cpu_us => Cpu, seconds => Seconds}.
 
 load(#{args := Args, connections := N}, Url, Expect) ->
     lariat_load:start(peers_program:client_command(), Url, ["--connections", integer_to_list(N),

@@ -9,6 +9,7 @@ mod streams;
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::RangedU64ValueParser;
 use serde::Serialize;
@@ -42,6 +43,10 @@ pub(crate) struct Options {
     /// CPUs for the reading process, as `taskset -c` writes them [default: any]
     #[arg(long, value_name = "LIST")]
     client_cpus: Option<String>,
+    /// How long the reading process sleeps between two looks, so that writing does not pay for waking
+    /// it at each message, as it does not where clients are other machines. Latencies grow by it
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
+    client_rest: Duration,
     /// Also write the report to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -92,7 +97,12 @@ pub(crate) fn run(options: &Options) -> Result<bool, Error> {
     let listener = streams::listen().map_err(Error::Accept)?;
     let address = listener.local_addr().map_err(Error::Accept)?;
     let url = format!("http://{address}/{{id}}");
-    let mut client = Client::start(&url, connections, options.client_cpus.as_deref())?;
+    let mut client = Client::start(
+        &url,
+        connections,
+        options.client_cpus.as_deref(),
+        options.client_rest,
+    )?;
     eprintln!(
         "limit: {connections} connections, messages of {} bytes",
         options.bytes

@@ -40,11 +40,26 @@ pub(crate) struct Latency {
 }
 
 impl Client {
-    /// Begins to open so many streams, with the ids from 1, on these CPUs if given.
-    pub(crate) fn start(url: &str, connections: u32, cpus: Option<&str>) -> Result<Self, Error> {
+    /// Begins to open so many streams, with the ids from 1, on these CPUs if given, by a client that
+    /// rests so long between two looks.
+    pub(crate) fn start(
+        url: &str,
+        connections: u32,
+        cpus: Option<&str>,
+        rest: Duration,
+    ) -> Result<Self, Error> {
         socket::make_room(connections)?;
         let connections = connections.to_string();
-        let arguments = ["load", "--url", url, "--connections", &connections];
+        let rest = humantime::format_duration(rest).to_string();
+        let arguments = [
+            "load",
+            "--url",
+            url,
+            "--connections",
+            &connections,
+            "--rest",
+            &rest,
+        ];
         let arguments = arguments.map(OsString::from);
         let stop = Requests::install(false).map_err(Error::Signals)?;
         let parts = std::iter::once(Part::WHOLE);

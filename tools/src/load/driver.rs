@@ -324,6 +324,9 @@ impl Holder for Driver {
             true => self.wake_at().map_or(until, |wake| wake.min(until)),
             false => now,
         };
+        if !self.plan.rest.is_zero() {
+            std::thread::sleep(self.plan.rest);
+        }
         let wait = wait.saturating_duration_since(Instant::now());
         match self.poll.poll(&mut self.events, Some(wait)) {
             Ok(()) => {}

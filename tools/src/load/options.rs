@@ -78,6 +78,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "TIME", default_value = "300ms",
         value_parser = time)]
     pub(super) quiet: Duration,
+    /// After each look at what came, sleep this long before the next: a server then does not pay for
+    /// waking its client at each message, which it does not where its clients are other machines.
+    /// Latencies grow by it
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = time)]
+    pub(super) rest: Duration,
     /// Hold the streams until standard input ends, also after --expect was reached
     #[arg(long)]
     pub(super) until_stdin_closes: bool,

@@ -43,6 +43,8 @@ pub(super) struct Plan {
     pub(super) storm_at: Option<Duration>,
     pub(super) come_back: bool,
     pub(super) reset: bool,
+    /// Between two looks at what came.
+    pub(super) rest: Duration,
     /// Count messages by id, for the ids that so many connections use.
     pub(super) per_id: Option<(IdRange, u32)>,
 }
@@ -127,6 +129,7 @@ impl Plan {
             storm_at: options.storm_at,
             come_back: options.come_back,
             reset: options.reset,
+            rest: options.rest,
             per_id: options
                 .per_id
                 .is_some()
