@@ -14,8 +14,8 @@
 //! * `node` → every room: the only place that knows everybody
 //! * [`config`] → the rooms' own `Config` types
 //! * [`admin`] → `metrics`; [`bridge`] → `edge`, `wire`, `metrics`; [`dist`] → `wire`, `metrics`
-//! * [`edge`] → `hub`, `wire`, `metrics`
-//! * [`hub`] → `wire`
+//! * [`edge`] → `hub`, `websocket`, `wire`, `metrics`
+//! * [`hub`] → `websocket`, `wire`; [`websocket`] → `wire`
 //! * `memory` → `metrics`
 //! * [`doctor`] → nothing
 //! * [`wire`], [`metrics`] → nothing
@@ -25,6 +25,8 @@
 
 pub mod metrics;
 pub mod wire;
+
+pub mod websocket;
 
 pub mod hub;
 

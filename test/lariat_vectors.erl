@@ -63,6 +63,8 @@ terms() ->
         {bad_option, {send, 1, <<"m">>, {'$map', [{color, <<"red">>}]}}},
         %% Messages to the pid of a connection.
         {signal_deliver, <<"m">>},
+        {signal_text, {text, <<"m">>}},
+        {signal_binary, {binary, [<<"m">>]}},
         {signal_event, {event, <<"tick">>, <<"m">>}},
         {signal_event_id, {event, <<"tick">>, <<"9">>, <<"m">>}},
         {signal_close, close},
@@ -89,7 +91,10 @@ terms() ->
         {news_opened_unknown_peer, news([{opened, Conn, -1, {'$map', [{transport, sse}]}}])},
         {news_closed,
             news([{closed, Conn, 1, Reason} || Reason <-
-                [client, outbox_full, outbox_total, protocol, io, drain, shutdown, {kicked, out}]])},
+                [client, outbox_full, outbox_total, protocol, io, drain, shutdown, unserved,
+                    {kicked, out}]])},
+        {news_received,
+            news([{received, Conn, 1, {text, <<"Hello">>}}, {received, Conn, 1, {binary, <<>>}}])},
         {news_congested, news([{congested, Conn, 1, 1 bsl 16}, {drained, Conn, 1}])},
         {news_overloaded, news([{overloaded, 2, 1 bsl 40}])},
         {news_ack, news([{ack, 1 bsl 33}])}

@@ -201,14 +201,14 @@ impl Down {
 
     fn info(&self) -> Vec<(&'static str, InfoValue)> {
         let metrics = &self.metrics;
-        let of = |transport| metrics.connections.of(transport).value();
+        let of = |&transport: &Transport| metrics.connections.of(transport).value();
         let dropped = Dropped::ALL
             .iter()
             .map(|&reason| metrics.dropped.of(reason).value())
             .sum();
         let mut info = self.about.clone();
         for (name, value) in [
-            ("connections", of(Transport::Chunked) + of(Transport::Sse)),
+            ("connections", Transport::ALL.iter().map(of).sum()),
             ("shards", self.edge.shards() as u64),
             ("owners", metrics.owners.value()),
             ("links", metrics.links.value()),

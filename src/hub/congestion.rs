@@ -76,7 +76,7 @@ impl<S: BuildHasher> Hub<S> {
             self.outputs.push_back(Output::Drained { conn, id });
         }
         if let Some(ending) = outbox.ending {
-            self.close(slot, ending.reason, ending.retry_ms, sockets);
+            self.close(slot, ending.reason, ending.farewell, sockets);
         }
     }
 
@@ -132,6 +132,36 @@ impl<S: BuildHasher> Hub<S> {
         self.queued_bytes = self.queued_bytes - before + outbox.bytes();
         self.tell_congested(slot);
         is_taken.then_some(()).ok_or(Refused::Dropped)
+    }
+
+    /// Writes what the protocol itself has to say: between two messages, ahead of those that wait.
+    pub fn handle_aside(&mut self, slot: u32, frame: &[u8], sockets: &mut impl Sockets) {
+        let Some(held) = self.slots.get_mut(slot) else {
+            return;
+        };
+        if let Some(outbox) = held.outbox.as_mut() {
+            if outbox.ending.is_none() {
+                let before = outbox.bytes();
+                outbox.push_aside(Bytes::copy_from_slice(frame));
+                self.queued_bytes = self.queued_bytes - before + outbox.bytes();
+            }
+            return;
+        }
+        match sockets.write(slot, frame) {
+            Some(written) if written == frame.len() => {}
+            Some(written) => {
+                let outbox = held.outbox.get_or_insert_default();
+                let rest = Bytes::copy_from_slice(&frame[written..]);
+                match written {
+                    0 => outbox.push_aside(rest),
+                    _ => outbox.push_rest_aside(rest),
+                }
+                self.queued_bytes += frame.len() - written;
+                self.congested += 1;
+                self.outputs.push_back(Output::WantWrite(slot));
+            }
+            None => self.remove(slot, Reason::Client),
+        }
     }
 
     fn tell_congested(&mut self, slot: u32) {

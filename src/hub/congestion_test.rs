@@ -9,7 +9,7 @@ use foldhash::fast::FixedState;
 use proptest::prelude::*;
 
 use super::{Framing, Hub, Limits, Output, Sockets, WhenFull};
-use crate::wire::{Conn, Id, Ids, Message, Reason};
+use crate::wire::{Conn, Id, Ids, Message, Reason, Transport};
 
 const LIMITS: Limits = Limits {
     connections_per_id_max: 3,
@@ -61,6 +61,14 @@ fn chunks(mut body: &str) -> Vec<(&str, &str)> {
 }
 
 fn heard(framing: Framing, body: &[u8]) -> Vec<Heard> {
+    if framing.transport() == Transport::Websocket {
+        return messages(body)
+            .map(|text| match text.strip_prefix("{\"gap\":") {
+                Some(lost) => Heard::Gap(lost.trim_end_matches('}').parse().expect("a number")),
+                None => Heard::Message(text.trim_start_matches('-').parse().expect("a number")),
+            })
+            .collect();
+    }
     let body = std::str::from_utf8(body).expect("all of it is text");
     let number = |text: &str| text.trim_start_matches('-').parse().expect("a number");
     let event = |event: &str| match event.strip_prefix("event: gap\ndata: ") {
@@ -88,7 +96,25 @@ fn heard(framing: Framing, body: &[u8]) -> Vec<Heard> {
                 None => Heard::Message(number(text)),
             })
             .collect(),
+        _ => unreachable!("it is a WebSocket"),
     }
+}
+
+/// Of unmasked frames with short lengths.
+fn messages(mut body: &[u8]) -> impl Iterator<Item = &str> {
+    std::iter::from_fn(move || {
+        while let Some(rest) = body.strip_prefix(b"\x8a\x01!") {
+            body = rest;
+        }
+        let [opcode, length, rest @ ..] = body else {
+            assert!(body.is_empty(), "frames are whole");
+            return None;
+        };
+        assert_eq!(*opcode, 0x81);
+        let (text, behind) = rest.split_at(usize::from(*length));
+        body = behind;
+        Some(std::str::from_utf8(text).expect("it is text"))
+    })
 }
 
 /// The nth message: its number, as long as the case says.
@@ -102,7 +128,7 @@ proptest! {
     fn a_gap_says_exactly_what_is_missing_where_it_is(
         framing in prop::sample::select(Framing::ALL.to_vec()),
         when_full in prop::sample::select(WhenFull::ALL.to_vec()),
-        steps in prop::collection::vec((0..3_u8, 0..60_usize), 0..60),
+        steps in prop::collection::vec((0..4_u8, 0..60_usize), 0..60),
     ) {
         let mut hub = Hub::new(0, LIMITS, FixedState::with_seed(1));
         let conn = hub.insert(Id::Int(1), framing, when_full).expect("it is the first");
@@ -114,6 +140,9 @@ proptest! {
                 0 => {
                     sockets.room = size;
                     hub.handle_writable(conn.slot, &mut sockets);
+                }
+                3 if framing.transport() == Transport::Websocket => {
+                    hub.handle_aside(conn.slot, b"\x8a\x01!", &mut sockets);
                 }
                 _ => {
                     sent += 1;

@@ -1,14 +1,17 @@
-//! Turns a message into the bytes that go out, once for each framing.
+//! What a message, a heartbeat and an end look like to each kind of client.
 //!
-//! It knows no connection and keeps no message: [`Frames`] is scratch space that the hub reuses
-//! for each message, so that the common case (the socket takes everything) allocates nothing and
-//! a message to many connections is framed once.
+//! Pure: bytes behind what a buffer holds. It knows no connection and keeps nothing; a message is
+//! framed once for all who read it alike (`frames`).
 //!
-//! Chunks are those of RFC 9112, section 7.1; events those of WHATWG HTML, section 9.2.
+//! Chunks are those of RFC 9112, section 7.1; events those of WHATWG HTML, section 9.2; the frames of
+//! WebSocket are `websocket`'s.
+
+use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use crate::wire::{Message, Transport};
+use crate::websocket::{self, CloseCode, Deflate, Deflater, Opcode, Window};
+use crate::wire::{Form, Message, Reason, Transport};
 
 /// How the bytes of one connection are laid out: its transport, and whether the client speaks
 /// HTTP/1.1 (chunks) or HTTP/1.0 (the body ends when the connection does).
@@ -22,57 +25,115 @@ pub enum Framing {
     Plain,
     /// The event as it is.
     PlainSse,
+    /// One WebSocket message a message: text if it is UTF-8 and not said to be binary.
+    WebSocket,
+    /// The same, compressed where that makes it smaller, for clients that look back 32 KiB.
+    WebSocketDeflated,
+    /// The same for clients that look back 512 bytes.
+    WebSocketDeflatedSmall,
+}
+
+/// What a client is told when its connection closes, beside the reason that owners hear.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Farewell {
+    /// To an SSE client, and a WebSocket: what it is asked to wait before it comes back.
+    pub retry_ms: Option<u32>,
+    /// To a WebSocket: this code instead of the one that the reason has.
+    pub code: Option<CloseCode>,
 }
 
 impl Framing {
     /// Every framing, in order.
-    pub(super) const ALL: [Framing; 4] = [
+    pub(super) const ALL: [Framing; 7] = [
         Framing::Chunked,
         Framing::ChunkedSse,
         Framing::Plain,
         Framing::PlainSse,
+        Framing::WebSocket,
+        Framing::WebSocketDeflated,
+        Framing::WebSocketDeflatedSmall,
     ];
+
+    /// Of a WebSocket, with what was agreed on compression.
+    pub fn websocket(deflate: Option<Deflate>) -> Framing {
+        match deflate.map(|deflate| deflate.window) {
+            None => Framing::WebSocket,
+            Some(Window::Full) => Framing::WebSocketDeflated,
+            Some(Window::Small) => Framing::WebSocketDeflatedSmall,
+        }
+    }
 
     /// The transport that owners and metrics are told.
     pub fn transport(self) -> Transport {
         match self {
             Framing::Chunked | Framing::Plain => Transport::Chunked,
             Framing::ChunkedSse | Framing::PlainSse => Transport::Sse,
+            Framing::WebSocket | Framing::WebSocketDeflated | Framing::WebSocketDeflatedSmall => {
+                Transport::Websocket
+            }
+        }
+    }
+
+    /// Whether this is WebSocket, and compressed messages may come.
+    pub fn may_deflate(self) -> bool {
+        self.window().is_some()
+    }
+
+    pub(super) fn window(self) -> Option<Window> {
+        match self {
+            Framing::WebSocketDeflated => Some(Window::Full),
+            Framing::WebSocketDeflatedSmall => Some(Window::Small),
+            _ => None,
         }
     }
 
     /// Something that keeps proxies from closing a silent connection and that clients ignore: an
-    /// SSE comment, or a newline.
+    /// SSE comment, a newline, or a ping.
     pub fn heartbeat(self) -> &'static [u8] {
         match self {
             Framing::Chunked => b"1\r\n\n\r\n",
             Framing::ChunkedSse => b"3\r\n:\n\n\r\n",
             Framing::Plain => b"\n",
             Framing::PlainSse => b":\n\n",
+            Framing::WebSocket | Framing::WebSocketDeflated | Framing::WebSocketDeflatedSmall => {
+                websocket::PING
+            }
         }
     }
 
-    /// What ends the body in order; nothing where closing the connection does.
-    pub fn goodbye(self) -> &'static [u8] {
-        match self {
+    /// What ends the connection in order, in one piece: the client must not leave in the middle.
+    pub(super) fn goodbye(self, reason: &Reason, farewell: Farewell) -> Cow<'static, [u8]> {
+        let end: &'static [u8] = match self {
             Framing::Chunked | Framing::ChunkedSse => b"0\r\n\r\n",
             Framing::Plain | Framing::PlainSse => b"",
+            Framing::WebSocket | Framing::WebSocketDeflated | Framing::WebSocketDeflatedSmall => {
+                let code = farewell.code.unwrap_or_else(|| code_of(reason));
+                let retry = farewell.retry_ms.map(|wait_ms| format!("retry: {wait_ms}"));
+                let mut frame = Vec::new();
+                websocket::close_frame(Some(code), &retry.unwrap_or_default(), &mut frame);
+                return frame.into();
+            }
+        };
+        match farewell.retry_ms.and_then(|wait_ms| self.retry(wait_ms)) {
+            Some(retry) => [retry.as_bytes(), end].concat().into(),
+            None => end.into(),
         }
     }
 
-    /// What asks an SSE client to wait so long before it comes back; other clients have no ear for it.
+    /// What asks an SSE client to wait so long before it comes back; a WebSocket is told in its end,
+    /// others have no ear for it.
     pub fn retry(self, wait_ms: u32) -> Option<String> {
         let field = format!("retry: {wait_ms}\n\n");
         match self {
-            Framing::Chunked | Framing::Plain => None,
             Framing::PlainSse => Some(field),
             Framing::ChunkedSse => Some(format!("{:x}\r\n{field}\r\n", field.len())),
+            _ => None,
         }
     }
 
     /// What tells the client that `lost` messages are missing here: an event called `gap` whose data is
-    /// their number, or an empty line in a chunk whose extension is `lost` (RFC 9112, section 7.1.1).
-    /// A body without chunks has no room for it.
+    /// their number, a text `{"gap":N}`, or an empty line in a chunk whose extension is `lost`
+    /// (RFC 9112, section 7.1.1). A body without chunks has no room for it.
     pub(super) fn gap(self, lost: u64) -> Option<Bytes> {
         let event = format!("event: gap\ndata: {lost}\n\n");
         Some(Bytes::from(match self {
@@ -80,11 +141,18 @@ impl Framing {
             Framing::ChunkedSse => format!("{:x}\r\n{event}\r\n", event.len()),
             Framing::PlainSse => event,
             Framing::Plain => return None,
+            Framing::WebSocket | Framing::WebSocketDeflated | Framing::WebSocketDeflatedSmall => {
+                let text = format!("{{\"gap\":{lost}}}");
+                let mut frame = Vec::new();
+                websocket::write_head(Opcode::Text, false, text.len(), &mut frame);
+                frame.extend_from_slice(text.as_bytes());
+                return Some(frame.into());
+            }
         }))
     }
 
     /// Writes the frame of `message` behind what `out` holds. An empty message on a plain stream
-    /// has no frame: a chunk of no bytes would end the body.
+    /// has no frame: a chunk of no bytes would end the body. Compresses nothing.
     pub fn frame(self, message: &Message, out: &mut Vec<u8>) {
         match self {
             Framing::Chunked => chunk(&message.payload, out),
@@ -104,7 +172,48 @@ impl Framing {
                 out.drain(start..start + unused);
                 out.extend_from_slice(b"\r\n");
             }
+            Framing::WebSocket | Framing::WebSocketDeflated | Framing::WebSocketDeflatedSmall => {
+                websocket::write_head(opcode_of(message), false, message.payload.len(), out);
+                out.extend_from_slice(&message.payload);
+            }
         }
+    }
+
+    /// The same, compressed; unless that makes it no smaller.
+    pub(super) fn frame_deflated(
+        self,
+        message: &Message,
+        deflater: &mut Deflater,
+        deflated: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) {
+        deflated.clear();
+        deflater.deflate(&message.payload, deflated);
+        if deflated.len() >= message.payload.len() {
+            return self.frame(message, out);
+        }
+        websocket::write_head(opcode_of(message), true, deflated.len(), out);
+        out.extend_from_slice(deflated);
+    }
+}
+
+/// The code that tells a WebSocket why it closes.
+fn code_of(reason: &Reason) -> CloseCode {
+    match reason {
+        Reason::Drain => CloseCode::RESTART,
+        Reason::Shutdown => CloseCode::GOING_AWAY,
+        Reason::Unserved => CloseCode::TRY_AGAIN,
+        Reason::Protocol => CloseCode::PROTOCOL,
+        Reason::OutboxFull | Reason::OutboxTotal => CloseCode::POLICY,
+        Reason::Client | Reason::Io | Reason::Asked(_) => CloseCode::NORMAL,
+    }
+}
+
+/// Text that is none would end the connection: it goes as bytes.
+fn opcode_of(message: &Message) -> Opcode {
+    match message.form {
+        Form::Text if std::str::from_utf8(&message.payload).is_ok() => Opcode::Text,
+        _ => Opcode::Binary,
     }
 }
 
@@ -155,54 +264,6 @@ fn event(message: &Message, out: &mut Vec<u8>) {
             1
         };
         rest = &rest[at + line_end..];
-    }
-}
-
-const FRAMINGS: usize = Framing::ALL.len();
-
-/// The frames of one message, made when first asked for.
-#[derive(Debug, Default)]
-pub(super) struct Frames {
-    scratch: [Vec<u8>; FRAMINGS],
-    ready: [bool; FRAMINGS],
-    shared: [Option<Bytes>; FRAMINGS],
-}
-
-impl Frames {
-    /// Scratch space above this is given back after the message that needed it: one 64 MiB
-    /// message must not cost 64 MiB for ever.
-    const SCRATCH_KEPT_BYTES: usize = 256 * 1024;
-
-    /// Forgets the message before.
-    pub(super) fn clear(&mut self) {
-        self.ready = [false; FRAMINGS];
-        self.shared = [const { None }; FRAMINGS];
-        for scratch in &mut self.scratch {
-            if scratch.capacity() > Self::SCRATCH_KEPT_BYTES {
-                *scratch = Vec::new();
-            }
-        }
-    }
-
-    /// The frame of `message`, which must be the same since [`Frames::clear`].
-    pub(super) fn frame(&mut self, framing: Framing, message: &Message) -> &[u8] {
-        let place = framing as usize;
-        if !self.ready[place] {
-            self.scratch[place].clear();
-            framing.frame(message, &mut self.scratch[place]);
-            self.ready[place] = true;
-        }
-        &self.scratch[place]
-    }
-
-    /// The same bytes, to be kept: copied once for all the outboxes that need them.
-    pub(super) fn share(&mut self, framing: Framing, message: &Message) -> Bytes {
-        let place = framing as usize;
-        if self.shared[place].is_none() {
-            let copied = Bytes::copy_from_slice(self.frame(framing, message));
-            self.shared[place] = Some(copied);
-        }
-        self.shared[place].clone().expect("shared was filled above")
     }
 }
 
@@ -267,11 +328,50 @@ mod tests {
         let message = Message {
             payload: "x".into(),
             meta: Some(Box::new(meta)),
+            form: Form::Text,
         };
         assert_eq!(
             framed(Framing::PlainSse, &message),
             "event: news\nid: 7\ndata: x\n\n"
         );
+    }
+
+    #[test]
+    fn text_is_text_unless_it_is_said_or_shown_to_be_binary() {
+        let framed = |payload: &'static [u8], form| {
+            let mut out = Vec::new();
+            let message = Message {
+                form,
+                ..Message::new(payload)
+            };
+            Framing::WebSocket.frame(&message, &mut out);
+            out
+        };
+        assert_eq!(framed(b"hi", Form::Text), b"\x81\x02hi");
+        assert_eq!(framed(b"hi", Form::Binary), b"\x82\x02hi");
+        assert_eq!(framed(b"\xff", Form::Text), b"\x82\x01\xff");
+        assert_eq!(framed(b"", Form::Text), b"\x81\x00");
+    }
+
+    #[test]
+    fn a_websocket_is_told_why_it_closes_and_when_to_return() {
+        let goodbye =
+            |reason: Reason, farewell| Framing::WebSocket.goodbye(&reason, farewell).into_owned();
+        let drained = Farewell {
+            retry_ms: Some(1234),
+            code: None,
+        };
+        assert_eq!(
+            goodbye(Reason::Drain, drained),
+            b"\x88\x0d\x03\xf4retry: 1234"
+        );
+        let asked = Reason::Asked(Bytes::new());
+        assert_eq!(goodbye(asked, Farewell::default()), b"\x88\x02\x03\xe8");
+        let echoed = Farewell {
+            code: CloseCode::new(4000),
+            ..Farewell::default()
+        };
+        assert_eq!(goodbye(Reason::Client, echoed), b"\x88\x02\x0f\xa0");
     }
 
     proptest! {

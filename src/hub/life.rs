@@ -7,7 +7,7 @@ use std::hash::BuildHasher;
 
 use super::congestion::Refused;
 use super::outbox::Ending;
-use super::{Hub, Output, Sent, Sockets};
+use super::{Farewell, Hub, Output, Sent, Sockets};
 use crate::wire::{Conn, Message, Reason};
 
 impl<S: BuildHasher> Hub<S> {
@@ -65,13 +65,12 @@ impl<S: BuildHasher> Hub<S> {
         }
     }
 
-    /// Ends the body and removes the connection, or marks it as ending while messages wait. An SSE
-    /// client is asked to wait for `retry_ms` before it comes back.
+    /// Ends the body and removes the connection, or marks it as ending while messages wait.
     pub(super) fn close(
         &mut self,
         slot: u32,
         reason: Reason,
-        retry_ms: Option<u32>,
+        farewell: Farewell,
         sockets: &mut impl Sockets,
     ) {
         let Some(held) = self.slots.get_mut(slot) else {
@@ -80,18 +79,14 @@ impl<S: BuildHasher> Hub<S> {
         if let Some(outbox) = &mut held.outbox {
             outbox.ending.get_or_insert(Ending {
                 reason,
-                retry_ms,
+                farewell,
                 swept: false,
             });
             return;
         }
         let framing = held.mode.framing();
         // A goodbye that does not fit is given up: the connection closes either way.
-        let _ = match retry_ms.and_then(|wait_ms| framing.retry(wait_ms)) {
-            // In one write: the client must not leave between the two.
-            Some(retry) => sockets.write(slot, &[retry.as_bytes(), framing.goodbye()].concat()),
-            None => sockets.write(slot, framing.goodbye()),
-        };
+        let _ = sockets.write(slot, &framing.goodbye(&reason, farewell));
         self.remove(slot, reason);
     }
 

@@ -18,6 +18,7 @@
 mod congestion;
 #[cfg(test)]
 mod congestion_test;
+mod frames;
 mod framing;
 mod index;
 mod life;
@@ -36,10 +37,10 @@ use std::io::IoSlice;
 use bytes::Bytes;
 
 pub use crate::wire::WhenFull;
-pub use framing::Framing;
+pub use framing::{Farewell, Framing};
 
 use crate::wire::{Conn, Id, Ids, Message, Reason, Transport};
-use framing::Frames;
+use frames::Frames;
 use index::{Index, slots_from};
 use mode::Mode;
 use slots::Slots;
@@ -324,7 +325,7 @@ impl<S: BuildHasher> Hub<S> {
         let head = self.index.head(self.hasher.hash_one(id), id, &self.slots);
         let closing: Vec<u32> = slots_from(head, &self.slots).collect();
         for &slot in &closing {
-            self.close(slot, reason.clone(), None, sockets);
+            self.close(slot, reason.clone(), Farewell::default(), sockets);
         }
         closing.len() as u64
     }
@@ -339,8 +340,25 @@ impl<S: BuildHasher> Hub<S> {
         let Some(slot) = self.slots.find(conn) else {
             return false;
         };
-        self.close(slot, reason, None, sockets);
+        self.close(slot, reason, Farewell::default(), sockets);
         true
+    }
+
+    /// Closes the connection in this slot, after what waits for it, with this farewell.
+    pub fn handle_farewell(
+        &mut self,
+        slot: u32,
+        reason: Reason,
+        farewell: Farewell,
+        sockets: &mut impl Sockets,
+    ) {
+        self.close(slot, reason, farewell, sockets);
+    }
+
+    /// How the connection in this slot is framed, while it is not to close: whoever is hears nothing.
+    pub fn listening(&self, slot: u32) -> Option<Framing> {
+        let held = self.slots.get(slot)?;
+        (!held.is_ending()).then(|| held.mode.framing())
     }
 
     /// Ends one connection at once, whatever waits for it; `false` when it is gone already.
@@ -353,7 +371,7 @@ impl<S: BuildHasher> Hub<S> {
     }
 
     /// Closes up to `count` connections that are not ending already; says how many. Each SSE client
-    /// is asked to wait for what `retry_ms` draws before it comes back.
+    /// and each WebSocket is asked to wait for what `retry_ms` draws before it comes back.
     pub fn handle_drain(
         &mut self,
         count: usize,
@@ -371,7 +389,11 @@ impl<S: BuildHasher> Hub<S> {
             self.drain = (self.drain + 1) % all;
             let held = self.slots.get(self.drain);
             if held.is_some_and(|held| !held.is_ending()) {
-                self.close(self.drain, reason.clone(), Some(retry_ms()), sockets);
+                let farewell = Farewell {
+                    retry_ms: Some(retry_ms()),
+                    code: None,
+                };
+                self.close(self.drain, reason.clone(), farewell, sockets);
                 closed += 1;
             }
         }

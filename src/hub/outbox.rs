@@ -10,7 +10,7 @@ use std::io::IoSlice;
 
 use bytes::{Buf, Bytes};
 
-use super::framing::Framing;
+use super::framing::{Farewell, Framing};
 use crate::wire::Reason;
 
 /// What waits, in the order in which it goes out; the first may be partly written.
@@ -34,6 +34,8 @@ enum Waiting {
     Message(Bytes),
     /// So many messages were dropped here. Has its frame once it was to be written.
     Gap { lost: u64, frame: Option<Bytes> },
+    /// What the protocol itself has to say; at most one that is whole, ahead of all that is.
+    Aside(Bytes),
 }
 
 /// A connection that closes once its outbox is empty.
@@ -41,8 +43,8 @@ enum Waiting {
 pub(super) struct Ending {
     /// Why it closes.
     pub(super) reason: Reason,
-    /// What its client is asked to wait before it comes back.
-    pub(super) retry_ms: Option<u32>,
+    /// What its client is told.
+    pub(super) farewell: Farewell,
     /// Whether a sweep has found it waiting; the next one ends it.
     pub(super) swept: bool,
 }
@@ -50,7 +52,7 @@ pub(super) struct Ending {
 impl Waiting {
     fn frame(&self) -> &[u8] {
         match self {
-            Waiting::Message(frame) => frame,
+            Waiting::Message(frame) | Waiting::Aside(frame) => frame,
             Waiting::Gap { frame, .. } => frame.as_deref().unwrap_or_default(),
         }
     }
@@ -68,6 +70,23 @@ impl Outbox {
         self.bytes += rest.len();
         self.messages += 1;
         self.waiting.push_back(Waiting::Message(rest));
+    }
+
+    /// Puts what the protocol has to say ahead of what has not begun to go out; of two the later is said.
+    pub(super) fn push_aside(&mut self, frame: Bytes) {
+        let place = usize::from(self.is_started);
+        if let Some(Waiting::Aside(_)) = self.waiting.get(place) {
+            self.remove(place);
+        }
+        self.bytes += frame.len();
+        self.waiting.insert(place, Waiting::Aside(frame));
+    }
+
+    /// The rest of what the protocol has to say, of which a part has gone out.
+    pub(super) fn push_rest_aside(&mut self, frame: Bytes) {
+        self.is_started = true;
+        self.bytes += frame.len();
+        self.waiting.push_back(Waiting::Aside(frame));
     }
 
     /// Bytes waiting.
@@ -109,12 +128,16 @@ impl Outbox {
 
     /// Drops every message that is whole; says how many.
     pub(super) fn drop_waiting(&mut self) -> u64 {
-        let from = usize::from(self.is_started);
+        let mut from = usize::from(self.is_started);
+        if let Some(Waiting::Aside(_)) = self.waiting.get(from) {
+            from += 1;
+        }
         let (mut dropped, mut lost) = (0, 0);
         while self.waiting.len() > from {
             match self.remove(from) {
                 Waiting::Message(_) => dropped += 1,
                 Waiting::Gap { lost: before, .. } => lost += before,
+                Waiting::Aside(_) => {}
             }
         }
         if dropped + lost > 0 {
@@ -141,6 +164,7 @@ impl Outbox {
         while written > 0 {
             let first = self.waiting.front_mut();
             let (Waiting::Message(frame)
+            | Waiting::Aside(frame)
             | Waiting::Gap {
                 frame: Some(frame), ..
             }) = first.expect("the socket took no more than it was given")
@@ -203,7 +227,9 @@ impl Outbox {
     fn remove_gap(&mut self, place: usize) -> u64 {
         match self.remove(place) {
             Waiting::Gap { lost, .. } => lost,
-            Waiting::Message(_) => unreachable!("the caller has seen a gap there"),
+            Waiting::Message(_) | Waiting::Aside(_) => {
+                unreachable!("the caller has seen a gap there")
+            }
         }
     }
 

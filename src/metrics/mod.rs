@@ -73,6 +73,8 @@ labels! {
         Chunked = "chunked",
         /// Server-sent events.
         Sse = "sse",
+        /// WebSocket.
+        Websocket = "websocket",
     }
 
     /// Why a held connection closed; the same words as `wire::Reason`.
@@ -91,6 +93,8 @@ labels! {
         Drain = "drain",
         /// The edge is stopping.
         Shutdown = "shutdown",
+        /// The client said something that nobody was there to hear.
+        Unserved = "unserved",
         /// Erlang asked.
         Asked = "asked",
         /// A bug of ours took their shard's state; the panic is in the log.

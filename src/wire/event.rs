@@ -113,17 +113,20 @@ pub enum Transport {
     Chunked,
     /// `sse`: server-sent events (WHATWG HTML, 9.2).
     Sse,
+    /// `websocket`: each message is a message (RFC 6455).
+    Websocket,
 }
 
 impl Transport {
     /// Every transport, in the order of the metrics.
-    pub const ALL: [Transport; 2] = [Transport::Chunked, Transport::Sse];
+    pub const ALL: [Transport; 3] = [Transport::Chunked, Transport::Sse, Transport::Websocket];
 
     /// Its name in Erlang, logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Transport::Chunked => "chunked",
             Transport::Sse => "sse",
+            Transport::Websocket => "websocket",
         }
     }
 }
@@ -152,7 +155,7 @@ pub enum Reason {
     /// `outbox_total`: the outboxes of all connections together were full, and this was among the
     /// fullest.
     OutboxTotal,
-    /// `protocol`: the client sent bytes where none are allowed.
+    /// `protocol`: the client sent bytes where none are allowed, or broke the rules of WebSocket.
     Protocol,
     /// `io`: the socket failed in another way.
     Io,
@@ -160,13 +163,15 @@ pub enum Reason {
     Drain,
     /// `shutdown`: the edge is stopping.
     Shutdown,
+    /// `unserved`: the client said something, and nobody was there to hear it.
+    Unserved,
     /// The reason that Erlang gave, any term: its external format without the version byte.
     Asked(Bytes),
 }
 
 impl Reason {
     /// The reasons that the metrics tell apart, in their order.
-    pub const LABELS: [&str; 8] = [
+    pub const LABELS: [&str; 9] = [
         "client",
         "outbox_full",
         "outbox_total",
@@ -174,6 +179,7 @@ impl Reason {
         "io",
         "drain",
         "shutdown",
+        "unserved",
         "asked",
     ];
 
@@ -187,7 +193,8 @@ impl Reason {
             Reason::Io => 4,
             Reason::Drain => 5,
             Reason::Shutdown => 6,
-            Reason::Asked(_) => 7,
+            Reason::Unserved => 7,
+            Reason::Asked(_) => 8,
         }
     }
 

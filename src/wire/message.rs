@@ -12,6 +12,18 @@ pub struct Message {
     pub payload: Bytes,
     /// Present only where the sender named the event; boxed because most messages do not.
     pub meta: Option<Box<EventMeta>>,
+    /// What it is to a WebSocket.
+    pub form: Form,
+}
+
+/// What a message is to a WebSocket (RFC 6455, section 5.6). Other transports ignore it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// `text`. What is sent as text and is not UTF-8 goes out as binary: a client would have to close.
+    #[default]
+    Text,
+    /// `binary`, whatever the bytes are.
+    Binary,
 }
 
 /// The SSE fields beside `data` (WHATWG HTML, "Server-sent events", section 9.2.6). Transports
@@ -30,6 +42,7 @@ impl Message {
         Message {
             payload: payload.into(),
             meta: None,
+            form: Form::Text,
         }
     }
 

@@ -11,7 +11,7 @@ use super::iodata::flatten;
 use super::scan::{Refused, tag};
 use super::view::{Kind, Term};
 use super::write::atom;
-use crate::wire::{Command, EventMeta, Handler, Message, Reason, Signal};
+use crate::wire::{Command, EventMeta, Form, Handler, Message, Reason, Signal};
 
 /// The longest reason that is kept and echoed to owners, encoded. A longer one would ride along in
 /// every `closed` event of a mass close.
@@ -124,7 +124,7 @@ fn pair<'a>(first: Term<'a>, second: Term<'a>, frame: &Bytes) -> Option<Shape<'a
     if first.atom() == Some("$gen_cast") {
         return Some(Shape::Cast(second));
     }
-    let message = Message::new(flatten(second.bytes(), frame)?);
+    let message = message(second, frame)?;
     let ids = ids(first)?;
     Some(Shape::Deliver(Command::Send {
         ids,
@@ -223,19 +223,32 @@ fn send<'a>(
     options: Option<Term<'a>>,
     frame: &Bytes,
 ) -> Option<Request<'a>> {
-    let message = Message {
-        payload: flatten(what.bytes(), frame)?,
-        meta: match options {
-            Some(options) => event_options(options, frame)?,
-            None => None,
-        },
-    };
+    let mut message = message(what, frame)?;
+    if let Some(options) = options {
+        message.meta = event_options(options, frame)?;
+    }
     let ids = ids(whom)?;
     Some(Request::Command(Command::Send {
         ids,
         message,
         credit: None,
     }))
+}
+
+/// Iodata, or `{text | binary, iodata}` where it matters what it is to a WebSocket.
+fn message(term: Term<'_>, frame: &Bytes) -> Option<Message> {
+    let (form, payload) = match term.tuple() {
+        Some([form, payload]) => match form.atom()? {
+            "text" => (Form::Text, payload),
+            "binary" => (Form::Binary, payload),
+            _ => return None,
+        },
+        None => (Form::default(), term),
+    };
+    Some(Message {
+        form,
+        ..Message::new(flatten(payload.bytes(), frame)?)
+    })
 }
 
 /// `#{credit => boolean(), handlers => [binary()]}`; other options may come, and are ignored.
@@ -320,21 +333,23 @@ pub(crate) fn atom_reason(name: &str) -> Reason {
     Reason::Asked(atom(name).into())
 }
 
-/// What a message to the pid of a connection tells it: iodata, `{event, Name, Msg}`,
-/// `{event, Name, EventId, Msg}`, `close` (reason `normal`) or `{close, Reason}`.
-pub(crate) fn signal(message: Term<'_>, frame: &Bytes) -> Option<Signal> {
+/// What a message to the pid of a connection tells it: iodata, `{text | binary, iodata}`,
+/// `{event, Name, Msg}`, `{event, Name, EventId, Msg}`, `close` (reason `normal`) or
+/// `{close, Reason}`.
+pub(crate) fn signal(term: Term<'_>, frame: &Bytes) -> Option<Signal> {
     let event = |event, id, payload: Term<'_>| {
         let meta = EventMeta { event, id };
         Some(Signal::Deliver(Message {
-            payload: flatten(payload.bytes(), frame)?,
             meta: Some(Box::new(meta)),
+            ..message(payload, frame)?
         }))
     };
-    match message.kind() {
+    match term.kind() {
         Kind::Atom(atom) => (atom.0 == "close").then(|| Signal::Close(atom_reason("normal"))),
         Kind::Tuple(elements) => {
             let [verb] = elements.first()?;
             match (verb.atom()?, elements.count()) {
+                ("text" | "binary", 2) => message(term, frame).map(Signal::Deliver),
                 ("close", 2) => {
                     let [_, why] = elements.first()?;
                     Some(Signal::Close(reason(why)))
@@ -350,6 +365,6 @@ pub(crate) fn signal(message: Term<'_>, frame: &Bytes) -> Option<Signal> {
                 _ => None,
             }
         }
-        _ => flatten(message.bytes(), frame).map(|payload| Signal::Deliver(Message::new(payload))),
+        _ => message(term, frame).map(Signal::Deliver),
     }
 }

@@ -10,7 +10,9 @@ use bytes::Bytes;
 use super::id::{id, write};
 use super::{Request, Shape, Term, Writer, events, payload, reply, request, shape, signal};
 use crate::dist::identity::{Identity, Named};
-use crate::wire::{Conn, Event, Id, InfoValue, OpenedInfo, Reason, Refusal, Reply, Transport};
+use crate::wire::{
+    Conn, Event, Id, InfoValue, OpenedInfo, Reason, Refusal, Reply, Said, Transport,
+};
 
 const CONN: Conn = Conn {
     shard: 1,
@@ -73,12 +75,16 @@ fn read(name: &str, bytes: &Bytes) -> String {
 
 fn sent(ids: &str, payload: &str, meta: &str) -> String {
     format!(
-        "Send {{ ids: {ids}, message: Message {{ payload: b\"{payload}\", meta: {meta} }}, credit: None }}"
+        "Send {{ ids: {ids}, message: Message {{ payload: b\"{payload}\", meta: {meta}, form: Text }}, credit: None }}"
     )
 }
 
 fn told(payload: &str, meta: &str) -> String {
-    format!("Deliver(Message {{ payload: b\"{payload}\", meta: {meta} }})")
+    told_as("Text", payload, meta)
+}
+
+fn told_as(form: &str, payload: &str, meta: &str) -> String {
+    format!("Deliver(Message {{ payload: b\"{payload}\", meta: {meta}, form: {form} }})")
 }
 
 /// What Erlang asks, by the name of its vector.
@@ -140,6 +146,8 @@ fn asked() -> Vec<(&'static str, String)> {
         ("bad_event", "Bad".to_owned()),
         ("bad_option", "Bad".to_owned()),
         ("signal_deliver", told("m", "None")),
+        ("signal_text", told("m", "None")),
+        ("signal_binary", told_as("Binary", "m", "None")),
         ("signal_event", told("m", &meta("tick", "None"))),
         ("signal_event_id", told("m", &meta("tick", "Some(b\"9\")"))),
         ("signal_close", r#"Close(Asked(b"w\x06normal"))"#.to_owned()),
@@ -203,6 +211,7 @@ fn news() -> Vec<(&'static str, Vec<Event>)> {
         Reason::Io,
         Reason::Drain,
         Reason::Shutdown,
+        Reason::Unserved,
         Reason::Asked(asked),
     ];
     let alice = Id::Bin((*b"alice").into());
@@ -215,6 +224,12 @@ fn news() -> Vec<(&'static str, Vec<Event>)> {
     let drained = Event::Drained {
         conn: CONN,
         id: Id::Int(1),
+    };
+    let received = |said| Event::Received {
+        conn: CONN,
+        id: Id::Int(1),
+        handler: None,
+        said,
     };
     let overloaded = Event::Overloaded {
         count: 2,
@@ -239,6 +254,13 @@ fn news() -> Vec<(&'static str, Vec<Event>)> {
         ),
         ("news_closed", reasons.into_iter().map(closed).collect()),
         ("news_congested", vec![congested, drained]),
+        (
+            "news_received",
+            vec![
+                received(Said::Text("Hello".into())),
+                received(Said::Binary("".into())),
+            ],
+        ),
         ("news_overloaded", vec![overloaded]),
         ("news_ack", vec![Event::Ack { bytes: 1 << 33 }]),
     ]

@@ -25,6 +25,7 @@ pub(in crate::edge) fn greeting(
     let content_type = match framing.transport() {
         Transport::Chunked => "application/octet-stream",
         Transport::Sse => "text/event-stream",
+        Transport::Websocket => unreachable!("its answer is `upgraded`"),
     };
     let mut head = Vec::with_capacity(512);
     // A Vec takes what is written.

@@ -369,6 +369,7 @@ fn label(transport: Transport) -> metrics::Transport {
     match transport {
         Transport::Chunked => metrics::Transport::Chunked,
         Transport::Sse => metrics::Transport::Sse,
+        Transport::Websocket => metrics::Transport::Websocket,
     }
 }
 

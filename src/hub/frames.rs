@@ -1,0 +1,143 @@
+//! The frames of one message: each made when first asked for, once for all who read it alike.
+//!
+//! Scratch space that the hub reuses for each message, so that the common case (the socket takes
+//! everything) allocates nothing. It decides nothing but whether compressing is worth its while.
+
+use bytes::Bytes;
+
+use super::framing::Framing;
+use crate::websocket::{Deflater, Window};
+use crate::wire::Message;
+
+const FRAMINGS: usize = Framing::ALL.len();
+
+/// Shorter messages are not compressed: they would hardly become smaller, and a compressor takes
+/// some microseconds only to begin.
+const DEFLATE_BYTES_MIN: usize = 256;
+
+/// Nor are longer ones: a shard has others to serve, and compresses some 100 MB a second.
+const DEFLATE_BYTES_MAX: usize = 1024 * 1024;
+
+/// The frames of one message, made when first asked for.
+#[derive(Debug, Default)]
+pub(super) struct Frames {
+    scratch: [Vec<u8>; FRAMINGS],
+    ready: [bool; FRAMINGS],
+    shared: [Option<Bytes>; FRAMINGS],
+    /// By window; made when first needed.
+    deflaters: [Option<Box<Deflater>>; 2],
+    deflated: Vec<u8>,
+}
+
+impl Frames {
+    /// Scratch space above this is given back after the message that needed it: one 64 MiB
+    /// message must not cost 64 MiB for ever.
+    const SCRATCH_KEPT_BYTES: usize = 256 * 1024;
+
+    /// Forgets the message before.
+    pub(super) fn clear(&mut self) {
+        self.ready = [false; FRAMINGS];
+        self.shared = [const { None }; FRAMINGS];
+        for scratch in self.scratch.iter_mut().chain([&mut self.deflated]) {
+            if scratch.capacity() > Self::SCRATCH_KEPT_BYTES {
+                *scratch = Vec::new();
+            }
+        }
+    }
+
+    /// The frame of `message`, which must be the same since [`Frames::clear`].
+    pub(super) fn frame(&mut self, framing: Framing, message: &Message) -> &[u8] {
+        let place = framing as usize;
+        if !self.ready[place] {
+            self.make(framing, message);
+            self.ready[place] = true;
+        }
+        &self.scratch[place]
+    }
+
+    /// The same bytes, to be kept: copied once for all the outboxes that need them.
+    pub(super) fn share(&mut self, framing: Framing, message: &Message) -> Bytes {
+        let place = framing as usize;
+        if self.shared[place].is_none() {
+            let copied = Bytes::copy_from_slice(self.frame(framing, message));
+            self.shared[place] = Some(copied);
+        }
+        self.shared[place].clone().expect("shared was filled above")
+    }
+
+    fn make(&mut self, framing: Framing, message: &Message) {
+        let out = &mut self.scratch[framing as usize];
+        out.clear();
+        let is_worth = (DEFLATE_BYTES_MIN..=DEFLATE_BYTES_MAX).contains(&message.payload.len());
+        match framing.window() {
+            Some(window) if is_worth => {
+                let place = usize::from(window == Window::Small);
+                let deflater =
+                    self.deflaters[place].get_or_insert_with(|| Box::new(Deflater::new(window)));
+                framing.frame_deflated(message, deflater, &mut self.deflated, out);
+            }
+            _ => framing.frame(message, out),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::websocket::{Heard, Incoming, Inflater, Rules};
+    use crate::wire::Said;
+
+    #[test]
+    fn what_becomes_smaller_is_compressed_and_comes_out_as_it_was() {
+        let mut frames = Frames::default();
+        let mut state = 1_u64;
+        let noise = std::iter::repeat_with(|| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            state.to_be_bytes()[0]
+        });
+        let noise: Vec<u8> = noise.take(1000).collect();
+        for (payload, is_compressed) in [
+            (b"Hello".to_vec(), false),
+            (b"Hello".repeat(100), true),
+            (noise, false),
+            (vec![b'x'; 2_000_000], false),
+        ] {
+            for framing in [Framing::WebSocketDeflated, Framing::WebSocketDeflatedSmall] {
+                let message = Message::new(payload.clone());
+                frames.clear();
+                let frame = frames.frame(framing, &message).to_vec();
+                assert_eq!(
+                    frame[0] & 0x40 != 0,
+                    is_compressed,
+                    "{} bytes",
+                    payload.len()
+                );
+                // As if a client had sent it, masked with nothing.
+                let head = match frame[1] {
+                    126 => 4,
+                    127 => 10,
+                    _ => 2,
+                };
+                let mut sent = frame[..head].to_vec();
+                sent[1] |= 0x80;
+                sent.extend([0; 4]);
+                sent.extend(&frame[head..]);
+                let rules = Rules {
+                    message_bytes_max: 3_000_000,
+                    frames_max: 1,
+                    may_deflate: true,
+                };
+                let said =
+                    Incoming::default().next(&mut &sent[..], &rules, &mut Inflater::default());
+                let payload = Bytes::from(payload.clone());
+                let expected = match std::str::from_utf8(&payload) {
+                    Ok(_) => Said::Text(payload),
+                    Err(_) => Said::Binary(payload),
+                };
+                assert_eq!(said, Ok(Some(Heard::Message(expected))));
+            }
+        }
+    }
+}
