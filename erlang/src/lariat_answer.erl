@@ -8,18 +8,12 @@
 
 -type kind() :: stream | websocket | poll | request.
 
-%% Fields that describe the connection, not the answer (RFC 9110, 7.6.1, and RFC 9112, 6): the
-%% edge writes them.
--define(EDGES_OWN, [
-    <<"connection">>,
-    <<"content-length">>,
-    <<"keep-alive">>,
-    <<"proxy-connection">>,
-    <<"te">>,
-    <<"trailer">>,
-    <<"transfer-encoding">>,
-    <<"upgrade">>
-]).
+%% The same bounds as src/edge/ask/check.rs, which says why.
+-define(FIELDS_MAX, 128).
+-define(FIELD_BYTES_MAX, 16 * 1024).
+-define(REASON_BYTES_MAX, 4 * 1024).
+-define(HEARTBEAT_MS_MIN, 1000).
+-define(HEARTBEAT_MS_MAX, 86400000).
 
 %% @doc The answer to a request of this kind, or what is wrong with it.
 -spec init(kind(), term()) -> {ok, lariat_wire:answer()} | {error, Why :: term()}.
@@ -30,7 +24,7 @@ init(_, {accept, Id, Options}) when not is_list(Id), is_map(Options) ->
 init(_, {reply, Status, Headers, Body}) when is_integer(Status), Status >= 200, Status =< 599 ->
     checked(fun() -> {reply, Status, headers(Headers), payload(Body)} end);
 init(_, {reject, Status, Reason}) when is_integer(Status), Status >= 400, Status =< 599 ->
-    checked(fun() -> {reject, Status, payload(Reason)} end);
+    checked(fun() -> {reject, Status, reason(Reason)} end);
 init(_, _) ->
     {error, not_an_answer}.
 
@@ -59,7 +53,10 @@ checked(Check) ->
 -spec option(term(), term()) -> term().
 option(headers, Headers) -> headers(Headers);
 option(heartbeat, off) -> off;
-option(heartbeat, Ms) when is_integer(Ms), Ms > 0 -> Ms;
+option(heartbeat, Ms) when
+    is_integer(Ms), Ms >= ?HEARTBEAT_MS_MIN, Ms =< ?HEARTBEAT_MS_MAX
+->
+    Ms;
 option(when_full, close) -> close;
 option(when_full, drop_oldest) -> drop_oldest;
 option(when_full, drop_newest) -> drop_newest;
@@ -68,7 +65,13 @@ option(Key, Value) -> error({bad, {option, Key, Value}}).
 
 -spec headers(term()) -> [{binary(), binary()}].
 headers(Headers) when is_map(Headers) -> headers(maps:to_list(Headers));
-headers(Headers) when is_list(Headers) -> [header(Header) || Header <- Headers];
+headers(Headers) when is_list(Headers), length(Headers) =< ?FIELDS_MAX ->
+    Fields = [header(Header) || Header <- Headers],
+    iolist_size([[Name, Value] || {Name, Value} <- Fields]) =< ?FIELD_BYTES_MAX orelse
+        error({bad, too_many_headers}),
+    Fields;
+headers(Headers) when is_list(Headers) ->
+    error({bad, too_many_headers});
 headers(Headers) -> error({bad, {headers, Headers}}).
 
 -spec header(term()) -> {binary(), binary()}.
@@ -87,12 +90,15 @@ text(Text, Header) ->
         error:badarg -> error({bad, {header, Header}})
     end.
 
-%% A line end in a field would let whoever gave its text write other fields (RFC 9110, 5.5).
+%% A line end in a field would let whoever gave its text write other fields (RFC 9110, 5.5). Fields
+%% that say how the answer is framed are well here; the edge leaves them out, it writes its own.
 -spec is_field({binary(), binary()}) -> boolean().
 is_field({Name, Value}) ->
     is_token(Name) andalso
-        binary:match(Value, [<<"\r">>, <<"\n">>, <<0>>]) =:= nomatch andalso
-        not lists:member(string:lowercase(Name), ?EDGES_OWN).
+        lists:all(
+            fun(Char) -> Char =:= $\t orelse (Char >= $\s andalso Char =/= 16#7f) end,
+            binary_to_list(Value)
+        ).
 
 %% RFC 9110, 5.6.2.
 -spec is_token(binary()) -> boolean().
@@ -105,6 +111,12 @@ is_token(Name) ->
             end,
             binary_to_list(Name)
         ).
+
+-spec reason(term()) -> binary().
+reason(Reason) ->
+    Checked = payload(Reason),
+    byte_size(Checked) =< ?REASON_BYTES_MAX orelse error({bad, reason_too_long}),
+    Checked.
 
 -spec payload(term()) -> binary().
 payload(Body) ->

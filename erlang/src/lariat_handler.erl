@@ -25,7 +25,7 @@
 -export_type([init_result/0, in_result/0, batch_result/0, accept_options/0, headers/0]).
 
 -type name() :: binary().
-%% As the edge's config has it: letters, digits, `_' and `-'.
+%% As the edge's config has it: at most 64 letters, digits, `_' and `-'.
 
 -type state() :: term().
 %% The constant of the environment; the same for every call.
@@ -67,10 +67,10 @@
 -type headers() :: #{iodata() => iodata()} | [{iodata(), iodata()}].
 
 -type accept_options() :: #{
-    %% More fields for the answer, cookies above all.
+    %% More fields for the answer, cookies above all. Those that frame it are the edge's own.
     headers => headers(),
-    %% Silence after which the client hears a heartbeat.
-    heartbeat => pos_integer() | off,
+    %% Milliseconds of silence after which the client hears a heartbeat: a second to a day.
+    heartbeat => 1000..86400000 | off,
     %% What happens when the client reads too slowly; the route's policy unless given.
     when_full => close | drop_oldest | drop_newest | keep_latest
 }.

@@ -258,7 +258,7 @@ hand_over(Cells, Worker, Cost, Term, #{workers := Workers}) ->
 
 -spec checked(term()) -> {lariat_handler:name(), handler()}.
 checked({Name, Module, State} = Handler) when is_binary(Name), is_atom(Module) ->
-    re:run(Name, "^[A-Za-z0-9_-]+$", [{capture, none}, dollar_endonly]) =:= match orelse
+    re:run(Name, "^[A-Za-z0-9_-]{1,64}$", [{capture, none}, dollar_endonly]) =:= match orelse
         error({bad_handler, Handler}),
     code:ensure_loaded(Module) =:= {module, Module} orelse error({no_such_module, Handler}),
     JobsMax = positive(handler_jobs_max, ?JOBS_MAX),

@@ -1,8 +1,8 @@
 %%% The handler that every node has: publishes what the edge was asked to over HTTP.
 %%%
-%%% The edge checks who may, and reads the body; here it is sent like any message. What is answered
-%%% is JSON, written by hand: it has a number or a word of ours in it and nothing that a client
-%%% sent.
+%%% The edge checks who may, and reads the body; here it is sent like any message. A subject in
+%%% digits is an integer, as an id in a path is. What is answered is JSON, written by hand: it has
+%%% a number or a word of ours in it, and nothing that a client sent.
 -module(lariat_publish).
 
 -behaviour(lariat_handler).
@@ -18,12 +18,16 @@ init(#{publish := #{message := Message} = Publish}, _State) ->
     Options = maps:with([event, id], Publish),
     Sent = [lariat_router:send(To, Message, Options) || {ok, To} <- [maps:find(to, Publish)]],
     Published = [
-        lariat:publish(Subject, Message, Options)
+        lariat:publish(subject(Subject), Message, Options)
      || {ok, Subject} <- [maps:find(subject, Publish)]
     ],
     answer(Sent ++ Published);
 init(#{}, _State) ->
     {reject, 400, <<"nothing to publish">>}.
+
+-spec subject(lariat_wire:id()) -> lariat_wire:id().
+subject(Text) when is_binary(Text) -> lariat_wire:id_from_text(Text);
+subject(Id) -> Id.
 
 %% Several when it is for ids and for a subject. Who is sent both gets both.
 -spec answer([lariat_router:outcome()]) -> lariat_handler:init_result().
