@@ -16,6 +16,9 @@
 %%% before we attached, and is not outstanding any more. So are requests: the edge has refused
 %%% them when it lost us. While syncing the old picture stays: only
 %%% the sweep at the end removes, so a resync never makes a held connection unreachable.
+%%% `received' is held back while syncing, because the connection may not have been told of yet: until
+%%% the sweep, or until too much is held. A connection's end comes after what it said.
+%%%
 %%% `opened' may repeat and `closed' may name a connection that is not known: both are harmless.
 -module(lariat_news).
 
@@ -30,15 +33,27 @@
     %% The epoch that counts; meaningless while detached.
     epoch = 0 :: lariat_wire:epoch(),
     %% Whether {snapshot, 'begin'} of this epoch has come: an 'end' without it sweeps nothing.
-    begun = false :: boolean()
+    begun = false :: boolean(),
+    %% What clients said while syncing, last first, and how many bytes that were since then. The
+    %% loss of the link loses none.
+    held = [] :: [effect()],
+    held_bytes = 0 :: non_neg_integer()
 }).
 
 -opaque t() :: #news{}.
 
+%% A snapshot takes milliseconds, or a second when it is large. What is told sooner for want of room
+%% may be of a connection that is not known.
+-define(HELD_BYTES_MAX, 4 * 1024 * 1024).
+
+%% About what a message takes beside its bytes; as in lariat_wire:cost/2.
+-define(MESSAGE_COST, 64).
+
 -type effect() ::
     {put, lariat_wire:conn_pid(), lariat_wire:id(), lariat_wire:epoch()}
     %% After put, when its route names a handler.
-    | {handled, lariat_wire:conn_pid(), lariat_wire:id(), lariat_handler:name(), lariat_wire:epoch()}
+    | {handled, lariat_wire:conn_pid(), lariat_wire:id(), lariat_handler:name(),
+        lariat_wire:epoch()}
     | {drop, lariat_wire:conn_pid(), lariat_wire:id(), Reason :: term()}
     | {received, lariat_wire:conn_pid(), lariat_wire:id(), lariat_handler:data()}
     | {request, lariat_wire:ask_ref(), lariat_handler:request()}
@@ -57,7 +72,7 @@ new() -> #news{}.
 
 %% @doc The edge accepted us as owner and said which epoch its snapshot has.
 -spec attached(lariat_wire:epoch(), t()) -> t().
-attached(Epoch, #news{}) -> #news{phase = syncing, epoch = Epoch}.
+attached(Epoch, #news{} = News) -> News#news{phase = syncing, epoch = Epoch, begun = false}.
 
 %% @doc The link is gone; what still arrives over it is stale.
 -spec detached(t()) -> t().
@@ -100,12 +115,23 @@ apply_all([{opened, Pid, Id, Info} | Events], #news{epoch = Epoch} = News, Effec
         #{handler := Name} -> apply_all(Events, News, [{handled, Pid, Id, Name, Epoch} | Put]);
         #{} -> apply_all(Events, News, Put)
     end;
-apply_all([{closed, Pid, Id, Reason} | Events], News, Effects) when is_pid(Pid) ->
-    apply_all(Events, News, [{drop, Pid, Id, Reason} | Effects]);
+apply_all([{closed, Pid, Id, Reason} | Events], #news{held = Held} = News, Effects) when
+    is_pid(Pid)
+->
+    {Said, Others} = lists:partition(fun({received, Who, _, _}) -> Who =:= Pid end, Held),
+    Released = [{drop, Pid, Id, Reason} | Said ++ Effects],
+    apply_all(Events, News#news{held = Others}, Released);
 apply_all([{received, Pid, _Id, {Kind, Text}} = Event | Events], News, Effects) when
     is_pid(Pid), is_binary(Text), Kind =:= text orelse Kind =:= binary
 ->
-    apply_all(Events, News, [Event | Effects]);
+    case News of
+        #news{phase = syncing, held = Held, held_bytes = Bytes} when Bytes < ?HELD_BYTES_MAX ->
+            Cost = ?MESSAGE_COST + byte_size(Text),
+            Holding = News#news{held = [Event | Held], held_bytes = Bytes + Cost},
+            apply_all(Events, Holding, Effects);
+        #news{held = Held} ->
+            apply_all(Events, released(News), [Event | Held] ++ Effects)
+    end;
 apply_all([{request, Ref, #{kind := _, handler := _}} = Event | Events], News, Effects) when
     is_integer(Ref), Ref >= 0
 ->
@@ -129,6 +155,12 @@ apply_all([{ack, Bytes} | Events], News, Effects) when is_integer(Bytes), Bytes 
 apply_all([{snapshot, 'begin'} | Events], News, Effects) ->
     apply_all(Events, News#news{phase = syncing, begun = true}, Effects);
 apply_all([{snapshot, 'end'} | Events], #news{begun = true, epoch = Epoch} = News, Effects) ->
-    apply_all(Events, News#news{phase = live, begun = false}, [{sweep, Epoch} | Effects]);
+    #news{held = Held} = News,
+    Live = released(News#news{phase = live, begun = false}),
+    apply_all(Events, Live, Held ++ [{sweep, Epoch} | Effects]);
 apply_all([Event | Events], News, Effects) ->
     apply_all(Events, News, [{unknown, Event} | Effects]).
+
+-spec released(t()) -> t().
+released(News) ->
+    News#news{held = [], held_bytes = 0}.

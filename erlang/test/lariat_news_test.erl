@@ -84,6 +84,27 @@ what_is_for_handlers_is_handed_on_test() ->
     ?assertEqual([put_(a, 5), {handled, pid(a), a, <<"h">>, 5} | Others], Effects),
     ?assertEqual({[{stale, 1}], News}, lariat_news:batch(4, [Request], News)).
 
+what_clients_say_waits_for_the_snapshot_test() ->
+    Said = fun(Name, Text) -> {received, pid(Name), Name, {text, Text}} end,
+    {[], News1} = lariat_news:batch(5, [?BEGIN, Said(a, <<"1">>), Said(b, <<"2">>)], attached(5)),
+    {Closed, News2} = lariat_news:batch(5, [closed(b), opened(a), Said(a, <<"3">>)], News1),
+    ?assertEqual([Said(b, <<"2">>), {drop, pid(b), b, client}, put_(a, 5)], Closed),
+    %% Also over the loss of the link, and a new snapshot.
+    News3 = lariat_news:attached(7, lariat_news:detached(News2)),
+    {Ended, News4} = lariat_news:batch(7, [?BEGIN, opened(a), ?END, Said(a, <<"4">>)], News3),
+    ?assertEqual(
+        [put_(a, 7), {sweep, 7}, Said(a, <<"1">>), Said(a, <<"3">>), Said(a, <<"4">>)], Ended
+    ),
+    ?assertEqual({[], News4}, lariat_news:batch(7, [], News4)).
+
+what_is_held_back_is_bounded_test() ->
+    Said = fun(Text) -> {received, pid(a), a, {binary, Text}} end,
+    Large = Said(binary:copy(<<"x">>, 3000000)),
+    {[], News1} = lariat_news:batch(5, [?BEGIN, Large, Large], attached(5)),
+    {Released, News2} = lariat_news:batch(5, [Said(<<"y">>)], News1),
+    ?assertEqual([Large, Large, Said(<<"y">>)], Released),
+    ?assertMatch({[], _}, lariat_news:batch(5, [Said(<<"z">>)], News2)).
+
 %% An edge as a set of connections; its life is random, and so are the losses of the link.
 after_any_life_the_picture_equals_the_edge_test_() ->
     {timeout, 600, fun() -> [life(Seed) || Seed <- seeds(300)] end}.
