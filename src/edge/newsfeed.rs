@@ -170,3 +170,31 @@ impl Newsfeed {
             .expect("nothing that can panic runs under the feed's lock")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(600);
+
+    fn news() -> Vec<News> {
+        let (shard, event) = (0, Event::SnapshotBegin);
+        vec![News::Event { shard, event }]
+    }
+
+    /// Without it this would last for all of a patience, or a window.
+    #[test]
+    fn who_hurries_the_listener_waits_for_no_batch() {
+        let feed = Newsfeed::new(10);
+        let mut taken = Vec::new();
+        feed.hurry();
+        assert_eq!(feed.take(&mut taken, LONG, LONG, 5), Taken::Complete);
+        assert!(taken.is_empty());
+        feed.publish(&mut news(), &Metrics::default());
+        std::thread::scope(|scope| {
+            scope.spawn(|| feed.hurry());
+            feed.take(&mut taken, LONG, LONG, 5);
+        });
+        assert_eq!(taken.len(), 1);
+    }
+}

@@ -173,6 +173,8 @@ labels! {
         Full = "full",
         /// No answer in time.
         Late = "late",
+        /// The client left meanwhile.
+        Left = "client_left",
         /// Whoever was asked is gone.
         Gone = "gone",
         /// The answer was none, or none to this question.
@@ -315,6 +317,8 @@ metrics! {
         "Requests refused.";
     asks: By<Asked, Counter> = "lariat_asks_total",
         "Questions to handlers in Erlang, by what became of them.";
+    asks_waiting: Gauge = "lariat_asks_waiting",
+        "Questions to handlers that wait for their answer.";
     asks_stale: Counter = "lariat_asks_stale_answers_total",
         "Answers of handlers that nobody waited for any more: too late, twice, or of an edge before.";
     delivered: Counter = "lariat_messages_delivered_total",

@@ -165,6 +165,8 @@ pub(crate) struct State {
     pub(crate) gone: Vec<(Watcher, Conn, Gone)>,
     /// While set the way is busy, and nothing is told.
     pub(crate) is_busy: bool,
+    /// What it was not told because of that.
+    pub(crate) refused: usize,
 }
 
 impl State {
@@ -213,6 +215,9 @@ impl Uplink for Told {
         assert_eq!(owner, OWNER);
         let mut state = self.state.lock().expect("no test panics under the lock");
         if state.is_busy {
+            state.refused += events.len();
+            drop(state);
+            self.changed.notify_all();
             return Err(Busy);
         }
         if state.epochs.last() != Some(&epoch) && !events.is_empty() {

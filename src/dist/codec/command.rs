@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 
+use super::answer;
 use super::id::{id, ids};
 use super::iodata::flatten;
 use super::scan::{Refused, tag};
@@ -184,6 +185,7 @@ pub(crate) fn request<'a>(term: Term<'a>, frame: &Bytes) -> Request<'a> {
             Some(match verb.atom()? {
                 "is_auth" => Request::IsAuth,
                 "connections" => Request::Command(Command::Connections { id: id(argument)? }),
+                "answers" => Request::Command(Command::Answers(answer::several(argument, frame)?)),
                 "close_all" => Request::Command(Command::CloseAll {
                     per_second: rate(argument)?,
                 }),
@@ -193,6 +195,7 @@ pub(crate) fn request<'a>(term: Term<'a>, frame: &Bytes) -> Request<'a> {
         3 => elements.first().and_then(|[verb, first, second]| {
             Some(match verb.atom()? {
                 "send" => send(first, second, None, frame)?,
+                "answer" => Request::Command(Command::Answers(answer::one(first, second, frame)?)),
                 "close" => Request::Command(Command::Close {
                     ids: ids(first)?,
                     reason: reason(second),

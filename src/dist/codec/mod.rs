@@ -9,6 +9,7 @@
 
 #[cfg(any(test, feature = "fuzzing"))]
 mod agreement;
+mod answer;
 mod ask;
 mod command;
 mod control;

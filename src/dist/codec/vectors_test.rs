@@ -4,14 +4,18 @@
 //! byte. A vector that no test here knows by name or by the beginning of its name fails.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::id::{id, write};
-use super::{Request, Shape, Term, Writer, events, payload, reply, request, shape, signal};
+use super::{
+    Request as Asked, Shape, Term, Writer, events, payload, reply, request, shape, signal,
+};
 use crate::dist::identity::{Identity, Named};
 use crate::wire::{
-    Conn, Event, Id, InfoValue, OpenedInfo, Reason, Refusal, Reply, Said, Transport,
+    Ask, Claim, Conn, Event, Id, InfoValue, Kind, OpenedInfo, Publish, Reason, Ref, Refusal, Reply,
+    Request, Said, Transport,
 };
 
 const CONN: Conn = Conn {
@@ -51,8 +55,8 @@ fn term(bytes: &Bytes) -> Term<'_> {
 /// What the bytes of a message, request or signal are, as text.
 fn read(name: &str, bytes: &Bytes) -> String {
     let said = |asked| match request(asked, bytes) {
-        Request::Command(command) => format!("{command:?}"),
-        Request::Attach { pid, options } => {
+        Asked::Command(command) => format!("{command:?}"),
+        Asked::Attach { pid, options } => {
             let whom = identity().named_by(pid.pid().unwrap());
             let on_credit = options.on_credit;
             match &options.handlers[..] {
@@ -60,7 +64,7 @@ fn read(name: &str, bytes: &Bytes) -> String {
                 handlers => format!("Attach({whom:?}, {on_credit}, {handlers:?})"),
             }
         }
-        Request::Bad => "Bad".to_owned(),
+        Asked::Bad => "Bad".to_owned(),
         other => format!("{other:?}"),
     };
     match name.split('_').next() {
@@ -85,6 +89,10 @@ fn told(payload: &str, meta: &str) -> String {
 
 fn told_as(form: &str, payload: &str, meta: &str) -> String {
     format!("Deliver(Message {{ payload: b\"{payload}\", meta: {meta}, form: {form} }})")
+}
+
+fn answers(all: &str) -> String {
+    format!("Answers([{all}])")
 }
 
 /// What Erlang asks, by the name of its vector.
@@ -139,6 +147,63 @@ fn asked() -> Vec<(&'static str, String)> {
             "request_attach",
             format!("Attach({:?}, false)", Named::Conn(CONN)),
         ),
+        (
+            "request_attach_handlers",
+            format!(
+                "Attach({:?}, true, [\"chat\", \"a_1-B\"])",
+                Named::Conn(CONN)
+            ),
+        ),
+        (
+            "request_answer_accept",
+            answers(&format!(
+                "(Ref({}), Some(Accept {{ id: <<\"alice\">>, options: AcceptOptions {{ headers: [], \
+                 heartbeat: None, when_full: None }} }}))",
+                1_u64 << 40
+            )),
+        ),
+        (
+            "request_answer_accept_options",
+            answers(&format!(
+                "(Ref(7), Some(Accept {{ id: {user}, options: AcceptOptions {{ headers: \
+                 [(b\"Set-Cookie\", b\"a=1\"), (b\"set-cookie\", b\"b=2\")], \
+                 heartbeat: Some(Every(30s)), when_full: Some(KeepLatest) }} }}))"
+            )),
+        ),
+        (
+            "request_answer_off",
+            answers(
+                "(Ref(7), Some(Accept { id: 1, options: AcceptOptions { headers: [], \
+                 heartbeat: Some(Off), when_full: None } }))",
+            ),
+        ),
+        (
+            "request_answer_reply",
+            answers(
+                "(Ref(7), Some(Reply { status: 200, headers: [(b\"content-type\", \
+                 b\"text/html\")], body: b\"<p>hi\" }))",
+            ),
+        ),
+        (
+            "request_answer_reject",
+            answers("(Ref(7), Some(Reject { status: 403, reason: b\"not today\" }))"),
+        ),
+        ("request_answer_none", answers("(Ref(7), None)")),
+        ("request_answer_none_atom", answers("(Ref(7), None)")),
+        ("request_answer_none_option", answers("(Ref(7), None)")),
+        ("request_answer_none_id", answers("(Ref(7), None)")),
+        (
+            "request_answers",
+            answers(
+                "(Ref(7), Some(Taken)), (Ref(8), Some(Reject { status: 500, reason: b\"\" })), \
+                 (Ref(9), None)",
+            ),
+        ),
+        ("request_answers_empty", answers("")),
+        ("bad_answer", "Bad".to_owned()),
+        ("bad_answers", "Bad".to_owned()),
+        ("bad_handlers", "Bad".to_owned()),
+        ("bad_handler_name", "Bad".to_owned()),
         ("request_is_auth", "IsAuth".to_owned()),
         ("bad_send", "Bad".to_owned()),
         ("bad_rate", "Bad".to_owned()),
@@ -235,6 +300,76 @@ fn news() -> Vec<(&'static str, Vec<Event>)> {
         count: 2,
         bytes: 1 << 40,
     };
+    let handled = Event::Opened {
+        conn: CONN,
+        id: Id::Int(1),
+        info: OpenedInfo {
+            transport: sse,
+            peer: None,
+            handler: Some("chat".parse().unwrap()),
+        },
+    };
+    let asks = |reference, request| Event::Ask {
+        reference: Ref(reference),
+        ask: Ask::Request(Arc::new(request)),
+    };
+    let pairs = |pairs: &[(&'static str, &'static str)]| -> Vec<(Bytes, Bytes)> {
+        let pairs = pairs.iter();
+        pairs
+            .map(|&(name, value)| (name.into(), value.into()))
+            .collect()
+    };
+    let request = Request {
+        kind: Kind::Stream,
+        handler: "chat".parse().unwrap(),
+        method: "GET".into(),
+        path: "/rooms/a%20b".into(),
+        bindings: pairs(&[("room", "a b")]),
+        query: "x=1".into(),
+        headers: pairs(&[("host", "h"), ("cookie", "a=1; b=2")]),
+        peer: Some("127.0.0.1:8080".parse().unwrap()),
+        body: Bytes::new(),
+        claims: None,
+        publish: None,
+    };
+    let mixed = vec![
+        Claim::Float(1.5),
+        Claim::Bool(true),
+        Claim::Bool(false),
+        Claim::Null,
+        Claim::Map(Vec::new()),
+    ];
+    let more = Request {
+        kind: Kind::Request,
+        handler: "lariat_publish".parse().unwrap(),
+        method: "POST".into(),
+        path: "/".into(),
+        bindings: Vec::new(),
+        query: Bytes::new(),
+        headers: Vec::new(),
+        peer: None,
+        body: "{}".into(),
+        claims: Some(vec![
+            ("sub".into(), Claim::Text("alice".into())),
+            ("exp".into(), Claim::Int(7)),
+            ("exp".into(), Claim::Int(1 << 31)),
+            ("x".into(), Claim::List(mixed)),
+        ]),
+        publish: Some(Publish {
+            to: vec![Id::Int(1), Id::Bin((*b"b").into())],
+            subject: Some("s".into()),
+            event: Some("e".into()),
+            id: Some("i".into()),
+            message: "m".into(),
+        }),
+    };
+    let batch = Event::Ask {
+        reference: Ref(7),
+        ask: Ask::Batch {
+            handler: "clicks".parse().unwrap(),
+            bodies: Arc::from(["one".into(), Bytes::new()]),
+        },
+    };
     vec![
         (
             "news_snapshot",
@@ -263,6 +398,10 @@ fn news() -> Vec<(&'static str, Vec<Event>)> {
         ),
         ("news_overloaded", vec![overloaded]),
         ("news_ack", vec![Event::Ack { bytes: 1 << 33 }]),
+        ("news_opened_handler", vec![handled]),
+        ("news_request", vec![asks(1 << 40, request)]),
+        ("news_request_more", vec![asks(7, more)]),
+        ("news_batch", vec![batch]),
     ]
 }
 

@@ -79,6 +79,24 @@ pub(super) fn checked(question: Question, mut answer: Answer) -> Option<Answer> 
     fits.then_some(answer)
 }
 
+/// The fields of a reply as they would go out.
+#[cfg(test)]
+pub(in crate::edge) fn checked_reply(
+    status: u16,
+    headers: Vec<(Bytes, Bytes)>,
+) -> Option<Vec<(Bytes, Bytes)>> {
+    let body = Bytes::new();
+    let reply = Answer::Reply {
+        status,
+        headers,
+        body,
+    };
+    match checked(Question::Answered, reply)? {
+        Answer::Reply { headers, .. } => Some(headers),
+        _ => None,
+    }
+}
+
 /// Whether these may go out; takes out what is ours to say.
 fn are_fields(fields: &mut Vec<(Bytes, Bytes)>) -> bool {
     let bytes: usize = fields

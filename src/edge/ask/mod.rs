@@ -16,11 +16,13 @@ mod table;
 
 use tokio::time::timeout;
 
+#[cfg(test)]
+pub(in crate::edge) use check::checked_reply;
 pub use table::Asked;
 pub(in crate::edge) use table::Asks;
 
 use super::Edge;
-use crate::metrics;
+use crate::metrics::{self, Metrics};
 use crate::wire::{Answer, Ask, Owner, Ref};
 
 /// Why there is no answer.
@@ -66,27 +68,26 @@ impl Edge {
     /// Says why there is no answer; each is counted.
     pub async fn ask(&self, ask: Ask) -> Result<Answer, Unasked> {
         let config = self.config();
-        let asked = self
+        let mut counted = Counted::new(&self.0.metrics);
+        let begun = self
             .0
             .asks
             .begin(ask, config.asks_max, config.asks_bytes_max);
-        let result = match asked {
+        let result = match begun {
             Ok(waiting) => {
                 self.0.newsfeed.hurry();
-                // Not waited for any more, it is counted by who drops it.
                 let answered = timeout(config.ask_timeout, waiting.answer());
                 answered.await.unwrap_or(Err(Unasked::Late))
             }
             Err(unasked) => Err(unasked),
         };
-        let outcome = match &result {
+        counted.outcome = match &result {
             Ok(Answer::Accept { .. }) => metrics::Asked::Accepted,
             Ok(Answer::Reply { .. }) => metrics::Asked::Replied,
             Ok(Answer::Reject { .. }) => metrics::Asked::Rejected,
             Ok(Answer::Taken) => metrics::Asked::Taken,
             Err(unasked) => unasked.label(),
         };
-        self.0.metrics.asks.of(outcome).increment();
         result
     }
 
@@ -115,5 +116,29 @@ impl Edge {
     /// Who was asked by this owner is not answered any more.
     pub fn asked_is_gone(&self, owner: Owner) {
         self.0.asks.gone(owner);
+    }
+}
+
+/// A question is counted while it waits, and as what became of it when it does not any more, also when
+/// whoever waits is dropped.
+struct Counted<'a> {
+    metrics: &'a Metrics,
+    outcome: metrics::Asked,
+}
+
+impl<'a> Counted<'a> {
+    fn new(metrics: &'a Metrics) -> Counted<'a> {
+        metrics.asks_waiting.add(1);
+        Counted {
+            metrics,
+            outcome: metrics::Asked::Left,
+        }
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.metrics.asks.of(self.outcome).increment();
+        self.metrics.asks_waiting.sub(1);
     }
 }

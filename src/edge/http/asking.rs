@@ -69,3 +69,38 @@ impl From<Unasked> for Refusal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::edge::ask::checked_reply;
+
+    proptest! {
+        /// Whatever a handler says: if it goes out, a client reads one head, these fields, this body.
+        #[test]
+        fn what_goes_out_is_one_answer(
+            status in 0_u16..=700,
+            fields in prop::collection::vec(("[ -~]{0,8}|\\PC{0,4}", prop::collection::vec(any::<u8>(), 0..12)), 0..4),
+            body in prop::collection::vec(any::<u8>(), 0..20),
+        ) {
+            let fields = fields.into_iter().map(|(name, value)| (name.into(), value.into()));
+            let fields: Vec<(Bytes, Bytes)> = fields.collect();
+            let Some(fields) = checked_reply(status, fields) else {
+                return Ok(());
+            };
+            let answer = reply(status, &fields, &body);
+            let mut read = [httparse::EMPTY_HEADER; 16];
+            let mut response = httparse::Response::new(&mut read);
+            let Ok(httparse::Status::Complete(length)) = response.parse(&answer) else {
+                panic!("no answer: {:?}", String::from_utf8_lossy(&answer));
+            };
+            prop_assert_eq!(response.code, Some(status));
+            let ours = if has_body(status) { 3 } else { 2 };
+            prop_assert_eq!(response.headers.len(), fields.len() + ours);
+            let body: &[u8] = if has_body(status) { &body } else { b"" };
+            prop_assert_eq!(&answer[length..], body);
+        }
+    }
+}

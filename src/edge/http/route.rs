@@ -36,7 +36,7 @@ pub enum Access {
 
 /// What is served so far.
 const KINDS: [Kind; 1] = [Kind::Stream];
-const ACCESSES: [Access; 1] = [Access::Open];
+const ACCESSES: [Access; 2] = [Access::Open, Access::Ask];
 
 impl Route {
     /// A route on this path, with what is usual.
