@@ -2,7 +2,7 @@
 # without make.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-otp check fuzz bench bench-dist bench-edge clean
+.PHONY: help run test test-otp check fuzz bench bench-dist bench-edge bench-token clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z-]*\): .*## /\1	/p' Makefile | awk -F '\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -30,6 +30,9 @@ bench-dist: ## What receiving from Erlang costs, beside a C node on ei and besid
 
 bench-edge: ## What writing to streams and accepting them costs, beside bare loops of system calls
 	@scripts/bench-edge
+
+bench-token: ## What checking a token costs, beside the bare check of its signature
+	@cargo bench --locked -p lariat --bench token
 
 clean: ## Remove what was built or unpacked, and the data of `make run`
 	rm -rf target _build _otp run fuzz/target

@@ -37,6 +37,15 @@ impl Settings {
             })
             .collect();
         let (old_dist, new_dist) = (&self.node.dist, &new.node.dist);
+        let (old, fresh) = (&self.node.edge.tokens, &new.node.edge.tokens);
+        if old != fresh && format!("{old:?}") == format!("{fresh:?}") {
+            changes.push(Change {
+                key: "token (the keys)",
+                was: "(hidden)".to_owned(),
+                is: "(hidden)".to_owned(),
+                is_live: true,
+            });
+        }
         if old_dist.cookie != new_dist.cookie || old_dist.cookies != new_dist.cookies {
             // Never what it is.
             let hidden = || "(hidden)".to_owned();
@@ -95,6 +104,7 @@ fn rows(settings: &Settings) -> Vec<Row> {
         live("http.ask_timeout", &edge.ask_timeout),
         live("http.asks_max", &edge.asks_max),
         live("http.asks_bytes_max", &edge.asks_bytes_max),
+        live("token", &edge.tokens),
         live("outbox.bytes_max", &edge.outbox_bytes_max),
         live("outbox.messages_max", &edge.outbox_messages_max),
         live("outbox.total_bytes_max", &edge.outbox_total_bytes_max),
@@ -168,6 +178,7 @@ mod tests {
                     "http.route.",
                     "dist.tls.",
                     "dist.cookies.",
+                    "token.",
                 ]
                 .iter()
                 .any(|part| name.starts_with(part));

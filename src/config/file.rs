@@ -24,6 +24,7 @@ pub(super) struct File {
     pub(super) drain_rate: Option<u32>,
     #[serde(default)]
     pub(super) http: Http,
+    pub(super) token: Option<Token>,
     #[serde(default)]
     pub(super) outbox: Outbox,
     #[serde(default)]
@@ -81,6 +82,20 @@ pub(super) struct Route {
     pub(super) access: Option<String>,
     pub(super) handler: Option<String>,
     pub(super) when_full: Option<String>,
+}
+
+/// `[token]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Token {
+    pub(super) key_file: Option<PathBuf>,
+    pub(super) jwks_file: Option<PathBuf>,
+    pub(super) algorithms: Option<Vec<String>>,
+    pub(super) audience: Option<Vec<String>>,
+    pub(super) issuer: Option<Vec<String>>,
+    pub(super) leeway: Option<SpanOrOff>,
+    pub(super) id_claim: Option<String>,
+    pub(super) requires_expiry: Option<bool>,
 }
 
 /// `[outbox]`

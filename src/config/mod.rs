@@ -9,6 +9,7 @@ mod changes;
 mod file;
 mod listeners;
 mod routes;
+mod token;
 mod units;
 
 use std::ffi::OsString;
@@ -292,6 +293,8 @@ fn edge_config(args: &NodeArgs, file: &File) -> Result<edge::Config, Error> {
     if let Some(routes) = &http.route {
         edge.routes = routes::routes(routes)?;
     }
+    edge.tokens = file.token.as_ref().map(token::tokens).transpose()?;
+    token::are_there(&edge)?;
     Ok(edge)
 }
 

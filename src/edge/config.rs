@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::shard::drain::Comeback;
-use super::{Listen, Route, Trust, WhenFull};
+use super::{Listen, Route, Tokens, Trust, WhenFull};
 use crate::hub::Limits;
 use crate::wire::SHARDS_MAX;
 
@@ -68,6 +68,8 @@ pub struct Config {
     pub asks_max: usize,
     /// Bytes of questions that are not told yet. Default: 32 MiB, what a link's send queue holds.
     pub asks_bytes_max: usize,
+    /// What the tokens of clients must say, on routes that ask for one. Default: none, no token is good.
+    pub tokens: Option<Tokens>,
     /// What becomes of a connection, or its messages, when its outbox is full, where its route does
     /// not say. Default: close.
     pub when_full: WhenFull,
@@ -99,6 +101,7 @@ impl Config {
             ask_timeout: new.ask_timeout,
             asks_max: new.asks_max,
             asks_bytes_max: new.asks_bytes_max,
+            tokens: new.tokens.clone(),
             when_full: new.when_full,
             demo: new.demo,
             ..self.clone()
@@ -153,6 +156,7 @@ impl Default for Config {
             ask_timeout: Duration::from_secs(5),
             asks_max: 4096,
             asks_bytes_max: 32 * 1024 * 1024,
+            tokens: None,
             when_full: WhenFull::Close,
             queue_bytes_max: 64 * 1024 * 1024,
             news_max: 200_000,

@@ -16,6 +16,7 @@ pub mod fuzzing;
 mod http;
 mod newsfeed;
 mod shard;
+mod token;
 
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -36,6 +37,7 @@ pub use http::route::{Access, Route};
 pub use newsfeed::{News, Newsfeed, Taken};
 pub use shard::queue::{Answer, QueueFull, ShardAnswer};
 pub use shard::watchers::Watch;
+pub use token::{Algorithm, Claims, KeyError, KeyFile, TokenRules, Tokens};
 
 pub use crate::wire::WhenFull;
 

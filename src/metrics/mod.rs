@@ -135,6 +135,10 @@ labels! {
     Refused "status" {
         /// Not HTTP, or not a request we understand.
         BadRequest = "400",
+        /// No good token.
+        Unauthorized = "401",
+        /// A token for another id.
+        Forbidden = "403",
         /// No route.
         NotFound = "404",
         /// The route has other methods.
@@ -189,6 +193,36 @@ labels! {
         Untrusted = "untrusted",
         /// It does not begin with a header.
         Malformed = "malformed",
+    }
+
+    /// Why a token was refused.
+    TokenRefused "reason" {
+        /// There is none.
+        Missing = "missing",
+        /// There is more than one.
+        Several = "several",
+        /// It cannot be read, or asks for what is not known here.
+        Malformed = "malformed",
+        /// No key has its algorithm.
+        Algorithm = "algorithm",
+        /// No key has its name, or it names none and several might be meant.
+        UnknownKey = "unknown_key",
+        /// It is not what was signed.
+        Signature = "signature",
+        /// It does not say when it ends.
+        NoExpiry = "no_expiry",
+        /// It has ended.
+        Expired = "expired",
+        /// It has not begun.
+        NotYet = "not_yet",
+        /// It is for somebody else.
+        Audience = "audience",
+        /// It is from somebody else.
+        Issuer = "issuer",
+        /// It says no id.
+        NoId = "no_id",
+        /// Its id is not that of the path.
+        OtherId = "other_id",
     }
 
     /// How a handshake with an Erlang node ended badly.
@@ -321,6 +355,10 @@ metrics! {
         "Questions to handlers that wait for their answer.";
     asks_stale: Counter = "lariat_asks_stale_answers_total",
         "Answers of handlers that nobody waited for any more: too late, twice, or of an edge before.";
+    tokens_accepted: Counter = "lariat_tokens_accepted_total",
+        "Tokens of requests that were good.";
+    tokens_refused: By<TokenRefused, Counter> = "lariat_tokens_refused_total",
+        "Requests refused because of their token or the want of one; also counted in lariat_refused_total.";
     delivered: Counter = "lariat_messages_delivered_total",
         "Messages written to a connection or queued in its outbox, counted per connection.";
     dropped: By<Dropped, Counter> = "lariat_messages_dropped_total",

@@ -4,6 +4,7 @@
 //! the shards').
 
 pub(in crate::edge) mod asking;
+pub(in crate::edge) mod bearer;
 pub(in crate::edge) mod demo;
 pub(in crate::edge) mod greeting;
 pub(in crate::edge) mod head;

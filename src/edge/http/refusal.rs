@@ -6,7 +6,7 @@
 use std::io::Write;
 use std::time::SystemTime;
 
-use crate::metrics;
+use crate::metrics::{self, TokenRefused};
 
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub(in crate::edge) enum Refusal {
     Late,
     /// A handler's answer is none.
     BadAnswer,
+    /// It has no good token, or one for another id.
+    Token(TokenRefused),
     /// Neither HTTP/1.0 nor HTTP/1.1.
     Version,
 }
@@ -64,6 +66,9 @@ impl Refusal {
             Refusal::Unavailable(_) => metrics::Refused::Unavailable,
             Refusal::Late => metrics::Refused::GatewayTimeout,
             Refusal::BadAnswer => metrics::Refused::Internal,
+            Refusal::Token(TokenRefused::Several) => metrics::Refused::BadRequest,
+            Refusal::Token(TokenRefused::OtherId) => metrics::Refused::Forbidden,
+            Refusal::Token(_) => metrics::Refused::Unauthorized,
             Refusal::Version => metrics::Refused::VersionNotSupported,
         }
     }
@@ -91,6 +96,7 @@ impl Refusal {
             Refusal::Unavailable(what) => ("503 Service Unavailable", *what),
             Refusal::Late => ("504 Gateway Timeout", "the handler took too long"),
             Refusal::BadAnswer => ("500 Internal Server Error", "the handler's answer is none"),
+            Refusal::Token(reason) => (status_of(*reason), explain(*reason)),
             Refusal::Version => ("505 HTTP Version Not Supported", "HTTP/1.1 is spoken here"),
         };
         let date = httpdate::HttpDate::from(SystemTime::now());
@@ -107,9 +113,47 @@ impl Refusal {
                 let base = Self::RETRY_AFTER_SECONDS;
                 write!(out, "Retry-After: {}\r\n", base + fastrand::u8(0..=base))
             }
+            // RFC 6750, section 3.
+            Refusal::Token(TokenRefused::Missing) => write!(out, "WWW-Authenticate: Bearer\r\n"),
+            Refusal::Token(reason) => {
+                let error = match reason {
+                    TokenRefused::Several => "invalid_request",
+                    TokenRefused::OtherId => "insufficient_scope",
+                    _ => "invalid_token",
+                };
+                let field = "WWW-Authenticate: Bearer error=";
+                write!(out, "{field}\"{error}\", error_description=\"{what}\"\r\n")
+            }
             _ => Ok(()),
         };
         let _ = write!(out, "\r\n{what}\n");
+    }
+}
+
+fn status_of(reason: TokenRefused) -> &'static str {
+    match reason {
+        TokenRefused::Several => "400 Bad Request",
+        TokenRefused::OtherId => "403 Forbidden",
+        _ => "401 Unauthorized",
+    }
+}
+
+/// Nothing of the token, and no more of the rules than its owner can read in it.
+fn explain(reason: TokenRefused) -> &'static str {
+    match reason {
+        TokenRefused::Missing => "a token is needed: Authorization: Bearer, or ?token=",
+        TokenRefused::Several => "more than one token",
+        TokenRefused::Malformed => "the token cannot be read, or asks for what is not known here",
+        TokenRefused::Algorithm => "no key has the token's algorithm",
+        TokenRefused::UnknownKey => "no key has the name that the token gives",
+        TokenRefused::Signature => "the token's signature is wrong",
+        TokenRefused::NoExpiry => "the token does not say when it ends",
+        TokenRefused::Expired => "the token has ended",
+        TokenRefused::NotYet => "the token has not begun",
+        TokenRefused::Audience => "the token is for somebody else",
+        TokenRefused::Issuer => "the token is from somebody else",
+        TokenRefused::NoId => "the token has no id",
+        TokenRefused::OtherId => "the token is for another id than the path",
     }
 }
 

@@ -36,7 +36,6 @@ pub enum Access {
 
 /// What is served so far.
 const KINDS: [Kind; 1] = [Kind::Stream];
-const ACCESSES: [Access; 2] = [Access::Open, Access::Ask];
 
 impl Route {
     /// A route on this path, with what is usual.
@@ -66,11 +65,6 @@ impl Route {
                 "http.route.kind",
                 format!("{named:?} is not served; accepted: {known}"),
             ));
-        }
-        if !ACCESSES.contains(access) {
-            let (access, known) = (access.as_str(), ACCESSES.map(Access::as_str).join(", "));
-            let what = format!("{access:?} is not served; accepted: {known}");
-            return Err(("http.route.access", what));
         }
         if kind.is_held() && *access == Access::Open && !path.has_id() {
             let what = format!("a route of kind {named:?} that is open needs {{id}} in its path");

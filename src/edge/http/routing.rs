@@ -13,13 +13,13 @@ use crate::wire::Id;
 
 /// The longest id a path may carry, in bytes after decoding; that of a node name, and more than
 /// any UUID, hash or e-mail address needs.
-const ID_BYTES_MAX: usize = 255;
+pub(in crate::edge) const ID_BYTES_MAX: usize = 255;
 
 /// Where a request goes.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::edge) enum Destination {
-    /// To be held, by `GET` and without a body. The id is there when the route is open; else whoever
-    /// decides says it.
+    /// To be held, by `GET` and without a body. The id is that of the path; it is not there where a
+    /// handler says it, or a token alone.
     Held { route: Arc<Route>, id: Option<Id> },
     /// To be answered, whatever its method: the kinds that are not held.
     Answered { route: Arc<Route> },
@@ -39,6 +39,7 @@ pub(in crate::edge) fn route(
             route: Arc::clone(route),
             id: match route.access {
                 Access::Open => Some(id(route, path)?),
+                Access::Token if route.path.has_id() => Some(id(route, path)?),
                 Access::Ask | Access::Token => None,
             },
         },

@@ -60,6 +60,10 @@ pub(in crate::edge) async fn serve(
             demo::serve(&edge, &buffer, line).await;
         }
         Verdict::Hold(place) => hold(&edge, &visitor, place, line),
+        Verdict::Check(guarded) => match guarded.check(&edge) {
+            Ok(place) => hold(&edge, &visitor, place, line),
+            Err(refusal) => refuse(&edge, line, refusal).await,
+        },
         Verdict::Ask(inquiry) => {
             // From here on it is one of those that wait for a handler, and bounded as such.
             visitor.head = None;

@@ -10,7 +10,9 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::bearer::Bearer;
 use super::refusal::Refusal;
+use super::route::Access;
 use super::routing::{Destination, route};
 use super::{asking, greeting, head};
 use crate::edge::Edge;
@@ -47,6 +49,8 @@ pub(in crate::edge) enum Verdict {
     Hold(Place),
     /// Its handler decides.
     Ask(Box<Inquiry>),
+    /// Its token decides.
+    Check(Box<Guarded>),
     /// The demo answers it.
     Demo,
     /// It is refused.
@@ -73,6 +77,31 @@ pub(in crate::edge) struct Inquiry {
     when_full: WhenFull,
     /// Its place, while the handler thinks: so that it finds one when it is accepted.
     permit: Permit,
+}
+
+/// A connection that is held if its token is good.
+pub(in crate::edge) struct Guarded {
+    bearer: Bearer,
+    framing: Framing,
+    when_full: WhenFull,
+    handler: Option<Handler>,
+    permit: Permit,
+}
+
+impl Guarded {
+    /// Where it is held, by its token.
+    pub(in crate::edge) fn check(self, edge: &Edge) -> Result<Place, Refusal> {
+        let id = self.bearer.check(edge)?.id;
+        Ok(Place {
+            id,
+            framing: self.framing,
+            when_full: self.when_full,
+            handler: self.handler,
+            fields: Vec::new(),
+            heartbeat: None,
+            permit: self.permit,
+        })
+    }
 }
 
 impl Inquiry {
@@ -126,6 +155,15 @@ impl Visitor {
         let framing = framing(head);
         let when_full = route.when_full.unwrap_or(config.when_full);
         let acquire = |guest| edge.permits().acquire(guest).ok_or(Refusal::CONNECTIONS);
+        if route.access == Access::Token {
+            return Ok(Verdict::Check(Box::new(Guarded {
+                bearer: Bearer::new(head, read, id),
+                framing,
+                when_full,
+                handler: route.handler.clone(),
+                permit: acquire(self.guest.take())?,
+            })));
+        }
         if let Some(id) = id {
             return Ok(Verdict::Hold(Place {
                 id,
