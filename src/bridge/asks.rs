@@ -2,7 +2,8 @@
 //!
 //! No thread and no socket: the pump brings questions, and [`Owners`] says who serves what. Those that
 //! serve the same handler have turns; one whose way is busy misses its turn. While all ways are busy
-//! a question waits here, within the edge's limits and its deadline.
+//! a question waits here, within the edge's limits and its deadline; so it does for one that has just
+//! attached, until its snapshot has begun.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -72,7 +73,8 @@ impl Asks {
                 continue;
             }
             let serving = owners.serving(handler);
-            let Some(owner) = next(&serving, self.last.get(handler).copied(), busy) else {
+            let is_free = |owner| owners.is_told(owner) && !busy.contains(&owner);
+            let Some(owner) = next(&serving, self.last.get(handler).copied(), is_free) else {
                 if serving.is_empty() {
                     edge.refuse_ask(asked.reference, Unasked::NoHandler);
                 } else {
@@ -87,12 +89,12 @@ impl Asks {
     }
 }
 
-/// The next behind `last` that is not busy.
-fn next(serving: &[Owner], last: Option<Owner>, busy: &HashSet<Owner>) -> Option<Owner> {
+/// The next behind `last` that is free.
+fn next(serving: &[Owner], last: Option<Owner>, is_free: impl Fn(Owner) -> bool) -> Option<Owner> {
     let behind = serving.partition_point(|&owner| Some(owner) <= last);
     let (before, behind) = serving.split_at(behind);
-    let mut in_turn = behind.iter().chain(before);
-    in_turn.find(|owner| !busy.contains(owner)).copied()
+    let mut in_turn = behind.iter().chain(before).copied();
+    in_turn.find(|&owner| is_free(owner))
 }
 
 /// Tells one owner, and answers what its way did not take.
@@ -141,15 +143,16 @@ mod tests {
     #[test]
     fn those_that_serve_have_turns_and_the_busy_miss_theirs() {
         let serving = [Owner(1), Owner(3), Owner(7)];
-        let free = HashSet::new();
-        let turn = |last: Option<u64>, busy: &HashSet<Owner>| next(&serving, last.map(Owner), busy);
-        assert_eq!(turn(None, &free), Some(Owner(1)));
-        assert_eq!(turn(Some(1), &free), Some(Owner(3)));
-        assert_eq!(turn(Some(2), &free), Some(Owner(3)), "one that is gone");
-        assert_eq!(turn(Some(7), &free), Some(Owner(1)));
-        let busy = HashSet::from([Owner(3)]);
-        assert_eq!(turn(Some(1), &busy), Some(Owner(7)));
-        assert_eq!(turn(Some(7), &HashSet::from(serving)), None);
-        assert_eq!(next(&[], None, &free), None);
+        let turn = |last: Option<u64>, busy: &[u64]| {
+            let is_free = |owner: Owner| !busy.contains(&owner.0);
+            next(&serving, last.map(Owner), is_free)
+        };
+        assert_eq!(turn(None, &[]), Some(Owner(1)));
+        assert_eq!(turn(Some(1), &[]), Some(Owner(3)));
+        assert_eq!(turn(Some(2), &[]), Some(Owner(3)), "one that is gone");
+        assert_eq!(turn(Some(7), &[]), Some(Owner(1)));
+        assert_eq!(turn(Some(1), &[3]), Some(Owner(7)));
+        assert_eq!(turn(Some(7), &[1, 3, 7]), None);
+        assert_eq!(next(&[], None, |_| true), None);
     }
 }

@@ -110,14 +110,19 @@ impl Owners {
         }
     }
 
-    /// Who serves this handler, in order. One that has just attached does so when the snapshot has
-    /// begun: before, its node may not know the epoch yet.
+    /// Who serves this handler, in order.
     pub(super) fn serving(&self, handler: &Handler) -> Vec<Owner> {
-        let serves = |attached: &Attached| attached.is_told && attached.handlers.contains(handler);
         let all = self.owners.iter();
-        all.filter(|(_, attached)| serves(attached))
+        all.filter(|(_, attached)| attached.handlers.contains(handler))
             .map(|(&owner, _)| owner)
             .collect()
+    }
+
+    /// Whether its snapshot has begun: before, its node may not know the epoch yet.
+    pub(super) fn is_told(&self, owner: Owner) -> bool {
+        self.owners
+            .get(&owner)
+            .is_some_and(|attached| attached.is_told)
     }
 
     /// What its owner calls this attachment.
