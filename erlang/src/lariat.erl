@@ -130,10 +130,11 @@ attach(Edge) ->
 detach(Edge) ->
     lariat_edge:stop(Edge).
 
-%% @doc How is it? Edges, numbers and counters of this node; asks nobody.
+%% @doc How is it? Edges, handlers, numbers and counters of this node; asks nobody.
 -spec info() ->
     #{
         edges := #{lariat_picture:edge() => map()},
+        handlers := #{lariat_handler:name() => map()},
         receivers := non_neg_integer(),
         subscriptions := non_neg_integer(),
         counters := #{lariat_counters:name() => non_neg_integer()}
@@ -141,6 +142,7 @@ detach(Edge) ->
 info() ->
     #{
         edges => lariat_picture:summary(),
+        handlers => lariat_handlers:summary(),
         receivers => lariat_picture:count(),
         subscriptions => lariat_subscriptions:count(),
         counters => lariat_counters:all()

@@ -1,8 +1,8 @@
 %%% An edge in a hidden node: what `lariat node' runs.
 %%%
 %%% Says things over Erlang distribution, and never in a way that can hang the sender: every send
-%%% is `nosuspend' and `noconnect', but for answers of those who may be suspended. It keeps no state and makes no connection
-%%% (`lariat_link'), and runs no program (`lariat_edge_program').
+%%% is `nosuspend' and `noconnect', but for answers of those who may be suspended. It keeps no
+%%% state and makes no connection (`lariat_link'), and runs no program (`lariat_edge_program').
 -module(lariat_edge_node).
 
 -behaviour(lariat_edge).

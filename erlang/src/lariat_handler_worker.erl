@@ -23,6 +23,10 @@
 %% told otherwise.
 -define(CONN_BYTES_MAX, 1024 * 1024).
 
+%% One timer for all jobs, this often in the time that one may take: so much later it may be killed.
+%% A timer for each would be a fifth of what a job costs us.
+-define(WATCHES, 8).
+
 %% We keep what others made, so little of ours would make us collect it.
 -define(FULLSWEEP_AFTER, 20).
 
@@ -42,7 +46,7 @@
     | {conn, lariat_wire:conn_pid()}.
 
 -record(job, {
-    deadline :: reference(),
+    began_ms :: integer(),
     for :: purpose(),
     late = false :: boolean()
 }).
@@ -51,6 +55,8 @@
     handler :: lariat_handlers:handler(),
     index :: pos_integer(),
     jobs = #{} :: #{pid() => #job{}},
+    %% Whether jobs are being watched for their deadline.
+    is_watching = false :: boolean(),
     queues = #{} :: #{lariat_wire:conn_pid() => #queue{}},
     %% Jobs of connections that may still begin.
     slots :: non_neg_integer(),
@@ -107,14 +113,13 @@ handle_info({'EXIT', Pid, Reason}, #worker{jobs = Jobs} = Worker) ->
         %% A process that the application linked to us.
         error -> {noreply, Worker}
     end;
-handle_info({timeout, Deadline, Pid}, #worker{jobs = Jobs} = Worker) ->
-    case Jobs of
-        #{Pid := #job{deadline = Deadline} = Job} ->
-            exit(Pid, kill),
-            {noreply, Worker#worker{jobs = Jobs#{Pid := Job#job{late = true}}}};
-        #{} ->
-            {noreply, Worker}
-    end;
+handle_info(watch, #worker{jobs = Jobs} = Worker) when map_size(Jobs) =:= 0 ->
+    {noreply, Worker#worker{is_watching = false}};
+handle_info(watch, #worker{jobs = Jobs, handler = #{timeout_ms := TimeoutMs}} = Worker) ->
+    Deadline = erlang:monotonic_time(millisecond) - TimeoutMs,
+    {noreply, watching(Worker#worker{
+        jobs = maps:map(fun(Pid, Job) -> watched(Pid, Job, Deadline) end, Jobs)
+    })};
 handle_info(Stray, Worker) ->
     stray(Stray, Worker).
 
@@ -153,20 +158,35 @@ run_ready(#worker{handler = Handler, queues = Queues, slots = Slots, ready = Rea
     end.
 
 -spec begun(pid(), purpose(), #worker{}) -> #worker{}.
-begun(Pid, For, #worker{jobs = Jobs, handler = #{timeout_ms := TimeoutMs}} = Worker) ->
-    Deadline = erlang:start_timer(TimeoutMs, self(), Pid),
-    Worker#worker{jobs = Jobs#{Pid => #job{deadline = Deadline, for = For}}}.
+begun(Pid, For, #worker{jobs = Jobs, is_watching = IsWatching} = Worker) ->
+    Job = #job{began_ms = erlang:monotonic_time(millisecond), for = For},
+    Begun = Worker#worker{jobs = Jobs#{Pid => Job}},
+    case IsWatching of
+        true -> Begun;
+        false -> watching(Begun)
+    end.
+
+-spec watching(#worker{}) -> #worker{}.
+watching(#worker{handler = #{timeout_ms := TimeoutMs}} = Worker) ->
+    _ = erlang:send_after(max(1, TimeoutMs div ?WATCHES), self(), watch),
+    Worker#worker{is_watching = true}.
+
+-spec watched(pid(), #job{}, Deadline :: integer()) -> #job{}.
+watched(Pid, #job{began_ms = BeganMs, late = false} = Job, Deadline) when BeganMs =< Deadline ->
+    exit(Pid, kill),
+    Job#job{late = true};
+watched(_, Job, _) ->
+    Job.
 
 -spec ended(#job{}, Reason :: term(), #worker{}) -> #worker{}.
-ended(#job{deadline = Deadline, for = For, late = Late}, Reason, Worker) ->
-    _ = erlang:cancel_timer(Deadline, [{async, true}, {info, false}]),
+ended(#job{for = For, late = Late}, Reason, Worker) ->
     #worker{handler = #{name := Name, timeout_ms := TimeoutMs}} = Worker,
     case Reason of
         normal ->
             ok;
         killed when Late ->
             lariat_counters:add(handler_timeouts, 1),
-            lariat_handlers:complain(Name, "killed after ~b ms", [TimeoutMs]),
+            lariat_handlers:complain(Name, "killed, it took more than ~b ms", [TimeoutMs]),
             answer(For, 504, <<"the handler took too long">>);
         _ ->
             %% By a signal: what it crashes with by itself it tells itself.

@@ -13,6 +13,8 @@
 
 %% For the supervisors.
 -export([configure/0, all/0]).
+%% For whoever wants to know.
+-export([summary/0]).
 %% For a link.
 -export([names/0, opened/5, closed/3, received/4, request/3, batch/4, sweep/2, forget/1]).
 %% For workers and their jobs.
@@ -64,6 +66,24 @@ configure() ->
 %% @doc Every handler.
 -spec all() -> [handler()].
 all() -> maps:values(persistent_term:get(?MODULE)).
+
+%% @doc Every handler, and how much it has to do: requests that run, bytes of messages that wait.
+-spec summary() ->
+    #{
+        lariat_handler:name() =>
+            #{module := module(), requests := integer(), waiting_bytes := integer()}
+    }.
+summary() ->
+    maps:map(
+        fun(_, #{module := Module, jobs := Jobs, bytes := Bytes} = Handler) ->
+            #{
+                module => Module,
+                requests => total(Jobs, Handler),
+                waiting_bytes => total(Bytes, Handler)
+            }
+        end,
+        persistent_term:get(?MODULE)
+    ).
 
 %% @doc What an edge is told that we serve.
 -spec names() -> [lariat_handler:name()].

@@ -58,7 +58,7 @@ run(Handle, Env, Case) ->
     try
         Case(),
         %% Whatever happened, all that was paid is given back.
-        await(fun() -> outstanding() =:= [{0, 0}] end)
+        await(fun() -> outstanding() =:= {0, 0} end)
     after
         unlink(Supervisor),
         Monitor = erlang:monitor(process, Supervisor),
@@ -185,7 +185,7 @@ too_many_are_refused() ->
     %% One ends, another may begin.
     hd(Called) ! {go, {reject, 400, ""}},
     ?assertMatch({answer, _, {reject, 400, <<>>}}, next(answer)),
-    await(fun() -> outstanding() =:= [{2, 0}] end),
+    await(fun() -> outstanding() =:= {2, 0} end),
     ok = ask(5, request, wait),
     {called, Fifth, _} = next(called),
     [Pid ! {go, {reject, 400, ""}} || Pid <- [Fifth | tl(Called)]],
@@ -292,7 +292,7 @@ all_messages_are_bounded() ->
     ok = lariat_handlers:received(?EDGE, Second, 2, Text),
     ?assertEqual({to_conn, {close, handler_overloaded}}, next(to_conn)),
     ?assertEqual(Text, go(ok)),
-    await(fun() -> outstanding() =:= [{0, 0}] end),
+    await(fun() -> outstanding() =:= {0, 0} end),
     ok = lariat_handlers:received(?EDGE, lists:last(Pids), 3, Text),
     ?assertEqual(Text, go(ok)).
 
@@ -309,7 +309,7 @@ closed_is_last_and_once() ->
     %% What comes later is of nobody.
     ok = lariat_handlers:received(?EDGE, Pid, 1, {text, <<"late">>}),
     ?assertEqual(1, counted(handler_unknown)),
-    await(fun() -> outstanding() =:= [{0, 0}] end),
+    await(fun() -> outstanding() =:= {0, 0} end),
     ?assertEqual([], calls()).
 
 a_sweep_closes_those_not_told() ->
@@ -339,7 +339,7 @@ a_worker_begins_anew() ->
         New = [whereis(Name) || Name <- tuple_to_list(Workers)],
         lists:all(fun is_pid/1, New) andalso New -- Old =:= New
     end),
-    await(fun() -> outstanding() =:= [{0, 0}] end),
+    await(fun() -> outstanding() =:= {0, 0} end),
     ok = ask(11, request, wait),
     {called, Pid, _} = next(called),
     Pid ! {go, {reject, 404, "x"}},
@@ -470,12 +470,8 @@ all() ->
     end.
 
 outstanding() ->
-    [
-        {total(Jobs, tuple_size(Workers)), total(Bytes, tuple_size(Workers))}
-     || #{name := <<"h">>, jobs := Jobs, bytes := Bytes, workers := Workers} <- lariat_handlers:all()
-    ].
-
-total(Cells, N) -> lists:sum([counters:get(Cells, I) || I <- lists:seq(1, N)]).
+    #{<<"h">> := #{requests := Requests, waiting_bytes := Bytes}} = lariat_handlers:summary(),
+    {Requests, Bytes}.
 
 %% Since the case began: its process is the test's, and counters only grow.
 counted(Name) ->
