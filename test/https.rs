@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lariat::edge::{Listen, Network, Tls};
+use lariat::edge::{Access, Listen, Network, Route, Tls};
 use lariat::metrics::Closed;
-use lariat::wire::{Command, Event, Id, Ids, Message, Reason};
+use lariat::wire::{AcceptOptions, Answer, Ask, Command, Event, Handler, Id, Ids, Message, Reason};
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::version::{TLS12, TLS13};
@@ -289,5 +289,53 @@ fn a_renewed_certificate_is_shown_and_drops_nobody() {
         write(&site.certificate(), &site.key());
         assert!(world.edge.reload_certificates().is_err());
         held(&world, &new, 3);
+    }
+}
+
+/// Its session waits with it while the handler thinks.
+#[test]
+fn a_handler_is_asked_about_a_client_that_speaks_tls() {
+    let (site, trusted) = Site::new();
+    let handler: Handler = "chat".parse().expect("it is a name");
+    let world = world_of(&site, |config| {
+        let mut route = Route::new("/rooms/{room}".parse().expect("it is a path"));
+        route.access = Access::Ask;
+        route.handler = Some(handler.clone());
+        config.routes = vec![route.into()];
+    });
+    world.ask(Command::Attach {
+        owner: world::OWNER,
+        handlers: vec![handler],
+    });
+    for (nth, version) in [&TLS12, &TLS13].into_iter().enumerate() {
+        let mut client = connect(&world, &trusted, version, "");
+        request(&mut client, "/rooms/1");
+        let asked = world.owner.wait("a question", |told| {
+            let question = |event: &Event| match event {
+                Event::Ask {
+                    reference,
+                    ask: Ask::Request(request),
+                } => Some((*reference, request.peer)),
+                _ => None,
+            };
+            told.events.iter().filter_map(question).nth(nth)
+        });
+        let (reference, peer) = asked.expect("it was waited for");
+        assert_eq!(peer, client.sock.local_addr().ok());
+        let id = i64::try_from(nth).expect("it is small");
+        let accept = Answer::Accept {
+            id: Id::Int(id),
+            options: AcceptOptions::default(),
+        };
+        world.ask(Command::Answers(vec![(reference, Some(accept))]));
+        let head = read_until(&mut client, "\r\n\r\n");
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        world.owner.wait("the stream to open", |told| {
+            let is_it =
+                |event: &Event| matches!(event, Event::Opened { id: Id::Int(of), .. } if *of == id);
+            told.events.iter().any(is_it)
+        });
+        assert_eq!(world.send(id, Message::new("hello")), 1);
+        read_until(&mut client, "5\r\nhello\r\n");
     }
 }

@@ -68,9 +68,10 @@ impl Pump {
                 owners.handle_news(news);
             }
             owners.handle_overload();
-            is_waiting = owners.tell(&*self.uplink, &self.edge);
-            let (uplink, metrics) = (&*self.uplink, &self.metrics);
-            is_waiting |= self.asks.tell(&owners, uplink, &self.edge, metrics);
+            let (uplink, edge) = (&*self.uplink, &self.edge);
+            // Before the news, which may fill a way: somebody waits for these.
+            is_waiting = self.asks.tell(&owners, uplink, edge, &self.metrics);
+            is_waiting |= owners.tell(uplink, edge);
         }
     }
 }

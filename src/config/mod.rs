@@ -167,6 +167,7 @@ fn needs(edge: &edge::Config, connections: usize) -> Needs {
     let buffers = edge
         .outbox_total_bytes_max
         .saturating_add(edge.queue_bytes_max.saturating_mul(edge.shards))
+        .saturating_add(edge.asks_bytes_max)
         .saturating_add(heads.saturating_mul(edge.listen.len()));
     Needs {
         connections: connections as u64,
