@@ -74,7 +74,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("jsonwebtoken", &["src/edge/token"]),
     ("mio", &["src/edge"]),
     ("httparse", &["src/edge"]),
-    ("hyper", &["src/edge", "src/admin"]),
+    ("hyper", &["src/admin"]),
     ("flate2", &["src/websocket/deflate.rs"]),
     ("sha1", &["src/websocket/handshake.rs"]),
     ("base64", &["src/websocket/handshake.rs", "src/edge/token"]),

@@ -11,16 +11,18 @@ use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::bearer::Bearer;
+use super::order::{self, Order};
 use super::refusal::Refusal;
+use super::reply::Manner;
 use super::route::Access;
-use super::routing::{Destination, route};
+use super::routing::{Destination, find};
 use super::{asking, greeting, head};
-use crate::edge::Edge;
 use crate::edge::door::addresses::Guest;
 use crate::edge::door::permit::Permit;
 use crate::edge::door::tls::TlsRules;
 use crate::edge::shard::queue::Adoption;
 use crate::edge::shard::session::Session;
+use crate::edge::{Config, Edge};
 use crate::hub::{Framing, WhenFull};
 use crate::wire::{AcceptOptions, Handler, Heartbeat, Id, Request};
 
@@ -41,6 +43,10 @@ pub(in crate::edge) struct Visitor {
     pub(in crate::edge) tls: Option<TlsRules>,
     /// Its place among the heads that are being read.
     pub(in crate::edge) head: Option<OwnedSemaphorePermit>,
+    /// Its place among the connections, once an ordinary request has been answered on it.
+    pub(in crate::edge) permit: Option<Permit>,
+    /// The client and whether it is a proxy, as the connection says and not one of its requests.
+    pub(in crate::edge) by_connection: (Option<SocketAddr>, bool),
 }
 
 /// What becomes of a connection.
@@ -51,10 +57,10 @@ pub(in crate::edge) enum Verdict {
     Ask(Box<Inquiry>),
     /// Its token decides.
     Check(Box<Guarded>),
-    /// The demo answers it.
-    Demo,
-    /// It is refused.
-    Refuse(Refusal),
+    /// It is an ordinary request.
+    Answer(Order),
+    /// It is refused. The fields are for scripts of other sites.
+    Refuse(Refusal, Bytes),
 }
 
 /// Where and how a connection is held.
@@ -66,6 +72,8 @@ pub(in crate::edge) struct Place {
     /// What a handler adds to the answer's head.
     fields: Vec<(Bytes, Bytes)>,
     heartbeat: Option<Heartbeat>,
+    /// Fields for scripts of other sites.
+    cors: Bytes,
     permit: Permit,
 }
 
@@ -75,6 +83,8 @@ pub(in crate::edge) struct Inquiry {
     pub(in crate::edge) request: Arc<Request>,
     framing: Framing,
     when_full: WhenFull,
+    /// How it is answered when it is not accepted.
+    pub(in crate::edge) manner: Manner,
     /// Its place, while the handler thinks: so that it finds one when it is accepted.
     permit: Permit,
 }
@@ -85,6 +95,8 @@ pub(in crate::edge) struct Guarded {
     framing: Framing,
     when_full: WhenFull,
     handler: Option<Handler>,
+    /// Fields for scripts of other sites.
+    pub(in crate::edge) cors: Bytes,
     permit: Permit,
 }
 
@@ -99,6 +111,7 @@ impl Guarded {
             handler: self.handler,
             fields: Vec::new(),
             heartbeat: None,
+            cors: self.cors,
             permit: self.permit,
         })
     }
@@ -119,6 +132,7 @@ impl Inquiry {
             handler: Some(handler),
             fields: options.headers,
             heartbeat: options.heartbeat,
+            cors: self.manner.cors,
             permit: self.permit,
         }
     }
@@ -127,41 +141,57 @@ impl Inquiry {
 impl Visitor {
     /// Judges the request at the beginning of `read`; `None` when its head is not complete yet.
     pub(in crate::edge) fn judge(&mut self, edge: &Edge, read: &[u8]) -> Option<Verdict> {
-        let bytes_max = edge.config().head_bytes_max;
+        let config = edge.config();
+        let bytes_max = config.head_bytes_max;
+        let mut cors = Bytes::new();
         let verdict = match head::parse(read) {
             Ok(None) if read.len() <= bytes_max => return None,
-            Ok(Some(head)) if head.length <= bytes_max => self.answer(edge, &head, read),
+            Ok(Some(head)) if head.length <= bytes_max => {
+                cors = config.cors.fields(head.origin);
+                self.answer(edge, &config, &head, read, &cors)
+            }
             Ok(_) => Err(Refusal::HeadTooLarge),
             Err(refusal) => Err(refusal),
         };
-        Some(verdict.unwrap_or_else(Verdict::Refuse))
+        Some(verdict.unwrap_or_else(|refusal| Verdict::Refuse(refusal, cors)))
     }
 
     fn answer(
         &mut self,
         edge: &Edge,
+        config: &Config,
         head: &head::Head<'_>,
         read: &[u8],
+        cors: &Bytes,
     ) -> Result<Verdict, Refusal> {
-        let config = edge.config();
-        let found = route(head, &config.routes, config.demo)?;
+        let found = find(head, &config.routes, config.demo)?;
         self.has_forwarded(edge, &head.forwarded_for)?;
-        let (route, id) = match found {
-            Destination::Held { route, id } => (route, id),
-            Destination::Demo => return Ok(Verdict::Demo),
-            // The config has no such route.
-            Destination::Answered { .. } => return Err(Refusal::NotFound),
+        let peer = self.forwarded.or(self.peer);
+        let mut manner = Manner {
+            is_head: head.method == "HEAD",
+            is_old: head.is_http10,
+            closes: !head.is_persistent || edge.is_stopping(),
+            cors: cors.clone(),
+        };
+        if let Some(task) = order::task(config, &found, head, read, peer)? {
+            let bearer = order::bearer(&found, &task, head, read)?;
+            let order = Order::new(config, task, bearer, head, manner)?;
+            self.permit = Some(self.permit(edge)?);
+            return Ok(Verdict::Answer(order));
+        }
+        let Destination::Held { route, id } = found else {
+            return Err(Refusal::NotFound);
         };
         let framing = framing(head);
         let when_full = route.when_full.unwrap_or(config.when_full);
-        let acquire = |guest| edge.permits().acquire(guest).ok_or(Refusal::CONNECTIONS);
         if route.access == Access::Token {
             return Ok(Verdict::Check(Box::new(Guarded {
                 bearer: Bearer::new(head, read, id),
                 framing,
                 when_full,
                 handler: route.handler.clone(),
-                permit: acquire(self.guest.take())?,
+                cors: manner.cors,
+                permit: self.permit(edge)?,
             })));
         }
         if let Some(id) = id {
@@ -172,17 +202,50 @@ impl Visitor {
                 handler: route.handler.clone(),
                 fields: Vec::new(),
                 heartbeat: None,
-                permit: acquire(self.guest.take())?,
+                cors: manner.cors,
+                permit: self.permit(edge)?,
             }));
         }
         let handler = route.handler.as_ref().ok_or(Refusal::NotFound)?;
-        let peer = self.forwarded.or(self.peer);
+        manner.closes = true;
         Ok(Verdict::Ask(Box::new(Inquiry {
             request: Arc::new(asking::request(head, read, &route, handler, peer)?),
             framing,
             when_full,
-            permit: acquire(self.guest.take())?,
+            manner,
+            permit: self.permit(edge)?,
         })))
+    }
+
+    /// Its place among the connections, which it may have already.
+    fn permit(&mut self, edge: &Edge) -> Result<Permit, Refusal> {
+        let guest = self.guest.take();
+        match self.permit.take() {
+            Some(mut permit) => {
+                if guest.is_some() {
+                    permit.change_guest(guest);
+                }
+                Ok(permit)
+            }
+            None => edge.permits().acquire(guest).ok_or(Refusal::CONNECTIONS),
+        }
+    }
+
+    /// What is known now, the connection says: all its requests are this client's, or that proxy's.
+    pub(in crate::edge) fn is_known(&mut self) {
+        self.by_connection = (self.forwarded, self.is_proxied);
+    }
+
+    /// Another request may follow; behind a proxy it may be another client's.
+    pub(in crate::edge) fn again(&mut self) {
+        let (forwarded, is_proxied) = self.by_connection;
+        if is_proxied {
+            self.forwarded = forwarded;
+            self.is_proxied = true;
+            if let Some(permit) = &mut self.permit {
+                permit.change_guest(None);
+            }
+        }
     }
 
     /// Whose connection it is by the word of a proxy that we trust. An error is the limit of that
@@ -225,6 +288,8 @@ impl Visitor {
     ) -> Adoption {
         let (framing, retry) = (place.framing, edge.config().retry);
         let (random, now) = (fastrand::f64(), SystemTime::now());
+        let (fields, cors) = (&place.fields, &place.cors);
+        let greeting = greeting::greeting(framing, retry, fields, cors, random, now);
         Adoption {
             socket,
             session,
@@ -235,7 +300,7 @@ impl Visitor {
             when_full: place.when_full,
             handler: place.handler,
             heartbeat: place.heartbeat,
-            greeting: greeting::greeting(framing, retry, &place.fields, random, now),
+            greeting,
             permit: place.permit,
         }
     }
