@@ -32,9 +32,7 @@ pub use door::farewell::WAITING_MAX as REFUSED_WAITING_MAX;
 pub use door::listen::{Address, Listen, NoAddress};
 pub use door::origin::{Network, NoNetwork, Trust};
 pub use door::tls::{Tls, TlsError};
-pub use http::cors::{Origin, Origins};
 pub use http::pattern::Pattern;
-pub use http::publish::PublishToken;
 pub use http::route::{Access, Route};
 pub use newsfeed::{News, Newsfeed, Taken};
 pub use shard::queue::{Answer, QueueFull, ShardAnswer};
@@ -50,8 +48,6 @@ use ask::Asks;
 use door::addresses::Addresses;
 use door::permit::{Kept, Permits};
 use door::{Door, listener};
-use http::exchange::Bodies;
-use http::gather::Gatherers;
 use shard::queue::{Queue, ShardCommand};
 use shard::sweep::Sweep;
 use shard::watchers::{Watchers, Wish};
@@ -106,8 +102,6 @@ struct Inner {
     permits: Permits,
     newsfeed: Arc<Newsfeed>,
     asks: Asks,
-    gatherers: Gatherers,
-    bodies: Bodies,
     metrics: Arc<Metrics>,
     addresses: Vec<Address>,
     stop_accepting: watch::Sender<bool>,
@@ -140,11 +134,13 @@ pub fn start(config: Config, metrics: Arc<Metrics>) -> Result<Edge, Error> {
         let queue = Arc::new(Queue::new(waker, config.queue_bytes_max));
         queues.push(Arc::clone(&queue));
         let number = u8::try_from(number).expect("there are at most 255 shards");
+        let mut hub = Hub::new(number, of_shard.limits, hasher.clone());
+        hub.set_poll_linger(of_shard.poll_linger);
         let shard = Shard {
             number,
             poll,
             queue,
-            hub: Hub::new(number, of_shard.limits, hasher.clone()),
+            hub,
             permits: Kept::new(permits.clone()),
             newsfeed: Arc::clone(&newsfeed),
             metrics: Arc::clone(&metrics),
@@ -164,8 +160,6 @@ pub fn start(config: Config, metrics: Arc<Metrics>) -> Result<Edge, Error> {
         permits,
         newsfeed,
         asks: Asks::new(fastrand::u64(..)),
-        gatherers: Gatherers::default(),
-        bodies: Bodies::default(),
         metrics,
         addresses,
         stop_accepting,
@@ -413,23 +407,6 @@ impl Edge {
     fn config(&self) -> Arc<Config> {
         let config = self.0.config.read();
         Arc::clone(&config.unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Turns true when nothing more is accepted.
-    fn stopping(&self) -> watch::Receiver<bool> {
-        self.0.stop_accepting.subscribe()
-    }
-
-    fn is_stopping(&self) -> bool {
-        *self.0.stop_accepting.borrow()
-    }
-
-    fn gatherers(&self) -> &Gatherers {
-        &self.0.gatherers
-    }
-
-    fn bodies(&self) -> &Bodies {
-        &self.0.bodies
     }
 
     fn permits(&self) -> &Permits {

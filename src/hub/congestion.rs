@@ -9,7 +9,7 @@ use std::hash::BuildHasher;
 use bytes::Bytes;
 
 use super::outbox::Outbox;
-use super::{Hub, Output, Sockets, WhenFull};
+use super::{Framing, Hub, Output, Sockets, WhenFull};
 use crate::wire::Reason;
 
 /// Owners are told that a connection is congested when this part of its outbox is full: early enough
@@ -32,6 +32,9 @@ impl<S: BuildHasher> Hub<S> {
     /// The socket takes bytes again.
     pub fn handle_writable(&mut self, slot: u32, sockets: &mut impl Sockets) {
         while let Some(held) = self.slots.get_mut(slot) {
+            if held.mode.framing() == Framing::Poll {
+                return self.poll_writable(slot, sockets);
+            }
             let Some(outbox) = held.outbox.as_mut() else {
                 return;
             };
@@ -98,7 +101,9 @@ impl<S: BuildHasher> Hub<S> {
         let when_full = held.mode.when_full();
         if held.outbox.is_none() {
             self.congested += 1;
-            self.outputs.push_back(Output::WantWrite(slot));
+            if held.mode.framing() != Framing::Poll {
+                self.outputs.push_back(Output::WantWrite(slot));
+            }
         }
         let outbox = held.outbox.get_or_insert_default();
         let before = outbox.bytes();

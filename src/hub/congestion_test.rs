@@ -60,6 +60,12 @@ fn chunks(mut body: &str) -> Vec<(&str, &str)> {
     chunks
 }
 
+/// Those of connections that always have a socket; polls have laws of their own.
+fn streams() -> Vec<Framing> {
+    let is_stream = |framing: &Framing| *framing != Framing::Poll;
+    Framing::ALL.into_iter().filter(is_stream).collect()
+}
+
 fn heard(framing: Framing, body: &[u8]) -> Vec<Heard> {
     if framing.transport() == Transport::Websocket {
         return messages(body)
@@ -126,7 +132,7 @@ fn message(framing: Framing, number: u64, length: usize) -> Message {
 proptest! {
     #[test]
     fn a_gap_says_exactly_what_is_missing_where_it_is(
-        framing in prop::sample::select(Framing::ALL.to_vec()),
+        framing in prop::sample::select(streams()),
         when_full in prop::sample::select(WhenFull::ALL.to_vec()),
         steps in prop::collection::vec((0..4_u8, 0..60_usize), 0..60),
     ) {

@@ -10,6 +10,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+use super::polls::json;
 use crate::websocket::{self, CloseCode, Deflate, Deflater, Opcode, Window};
 use crate::wire::{Form, Message, Reason, Transport};
 
@@ -31,6 +32,8 @@ pub enum Framing {
     WebSocketDeflated,
     /// The same for clients that look back 512 bytes.
     WebSocketDeflatedSmall,
+    /// A message in the answer to a long poll: JSON.
+    Poll,
 }
 
 /// What a client is told when its connection closes, beside the reason that owners hear.
@@ -44,7 +47,7 @@ pub struct Farewell {
 
 impl Framing {
     /// Every framing, in order.
-    pub(super) const ALL: [Framing; 7] = [
+    pub(super) const ALL: [Framing; 8] = [
         Framing::Chunked,
         Framing::ChunkedSse,
         Framing::Plain,
@@ -52,6 +55,7 @@ impl Framing {
         Framing::WebSocket,
         Framing::WebSocketDeflated,
         Framing::WebSocketDeflatedSmall,
+        Framing::Poll,
     ];
 
     /// Of a WebSocket, with what was agreed on compression.
@@ -71,6 +75,7 @@ impl Framing {
             Framing::WebSocket | Framing::WebSocketDeflated | Framing::WebSocketDeflatedSmall => {
                 Transport::Websocket
             }
+            Framing::Poll => Transport::Poll,
         }
     }
 
@@ -98,6 +103,8 @@ impl Framing {
             Framing::WebSocket | Framing::WebSocketDeflated | Framing::WebSocketDeflatedSmall => {
                 websocket::PING
             }
+            // Whoever waits is answered in time.
+            Framing::Poll => b"",
         }
     }
 
@@ -105,7 +112,8 @@ impl Framing {
     pub(super) fn goodbye(self, reason: &Reason, farewell: Farewell) -> Cow<'static, [u8]> {
         let end: &'static [u8] = match self {
             Framing::Chunked | Framing::ChunkedSse => b"0\r\n\r\n",
-            Framing::Plain | Framing::PlainSse => b"",
+            // What a poll is told at its end, is `polls`'s.
+            Framing::Plain | Framing::PlainSse | Framing::Poll => b"",
             Framing::WebSocket | Framing::WebSocketDeflated | Framing::WebSocketDeflatedSmall => {
                 let code = farewell.code.unwrap_or_else(|| code_of(reason));
                 let retry = farewell.retry_ms.map(|wait_ms| format!("retry: {wait_ms}"));
@@ -140,7 +148,8 @@ impl Framing {
             Framing::Chunked => format!("1;lost={lost}\r\n\n\r\n"),
             Framing::ChunkedSse => format!("{:x}\r\n{event}\r\n", event.len()),
             Framing::PlainSse => event,
-            Framing::Plain => return None,
+            // A poll's answer says it itself.
+            Framing::Plain | Framing::Poll => return None,
             Framing::WebSocket | Framing::WebSocketDeflated | Framing::WebSocketDeflatedSmall => {
                 let text = format!("{{\"gap\":{lost}}}");
                 let mut frame = Vec::new();
@@ -158,6 +167,7 @@ impl Framing {
             Framing::Chunked => chunk(&message.payload, out),
             Framing::Plain => out.extend_from_slice(&message.payload),
             Framing::PlainSse => event(message, out),
+            Framing::Poll => json::write(message, out),
             Framing::ChunkedSse => {
                 // The size in front has as many digits as it has; room for the most is taken
                 // first and what is not needed is closed up.

@@ -7,7 +7,7 @@ use std::hash::BuildHasher;
 
 use super::congestion::Refused;
 use super::outbox::Ending;
-use super::{Farewell, Hub, Output, Sent, Sockets};
+use super::{Farewell, Framing, Hub, Output, Sent, Sockets};
 use crate::wire::{Conn, Message, Reason};
 
 impl<S: BuildHasher> Hub<S> {
@@ -38,20 +38,25 @@ impl<S: BuildHasher> Hub<S> {
         }
         let framing = held.mode.framing();
         let congested = held.outbox.is_some();
-        let frame = self.frames.frame(framing, message);
-        let length = frame.len();
-        let written = if congested {
-            Some(0)
+        let queued = if framing == Framing::Poll {
+            let frame = self.frames.share(framing, message);
+            self.deliver_poll(slot, frame)
         } else {
-            sockets.write(slot, frame)
-        };
-        let queued = match written {
-            Some(written) if written == length => Ok(()),
-            Some(written) => {
-                let frame = self.frames.share(framing, message);
-                self.enqueue(slot, frame, written)
+            let frame = self.frames.frame(framing, message);
+            let length = frame.len();
+            let written = if congested {
+                Some(0)
+            } else {
+                sockets.write(slot, frame)
+            };
+            match written {
+                Some(written) if written == length => Ok(()),
+                Some(written) => {
+                    let frame = self.frames.share(framing, message);
+                    self.enqueue(slot, frame, written)
+                }
+                None => return self.remove(slot, Reason::Client),
             }
-            None => return self.remove(slot, Reason::Client),
         };
         match queued {
             Ok(()) => {
@@ -76,6 +81,9 @@ impl<S: BuildHasher> Hub<S> {
         let Some(held) = self.slots.get_mut(slot) else {
             return;
         };
+        if held.mode.framing() == Framing::Poll {
+            return self.close_poll(slot, reason, farewell.retry_ms, sockets);
+        }
         if let Some(outbox) = &mut held.outbox {
             outbox.ending.get_or_insert(Ending {
                 reason,
@@ -91,6 +99,7 @@ impl<S: BuildHasher> Hub<S> {
     }
 
     pub(super) fn remove(&mut self, slot: u32, reason: Reason) {
+        self.forget_poll(slot);
         let Some(held) = self.slots.get(slot) else {
             return;
         };

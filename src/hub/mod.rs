@@ -24,6 +24,7 @@ mod index;
 mod life;
 mod mode;
 mod outbox;
+mod polls;
 #[cfg(test)]
 mod simulation;
 mod slots;
@@ -38,11 +39,13 @@ use bytes::Bytes;
 
 pub use crate::wire::WhenFull;
 pub use framing::{Farewell, Framing};
+pub use polls::{Ask, Cursor, NoCursor, Polled};
 
 use crate::wire::{Conn, Id, Ids, Message, Reason, Transport};
 use frames::Frames;
 use index::{Index, slots_from};
 use mode::Mode;
+use polls::Polls;
 use slots::Slots;
 
 /// What a hub allows.
@@ -76,6 +79,8 @@ pub enum Output {
     WantWrite(u32),
     /// The socket takes bytes again; stop asking.
     WroteAll(u32),
+    /// A poll is answered: let go of its socket, and keep the slot.
+    Answered(u32),
     /// Much waits for this connection, or something was dropped: told once, until it is drained.
     Congested {
         /// Which it is.
@@ -161,6 +166,7 @@ pub struct Hub<S> {
     sweep: u32,
     /// Where the last part of a drain ended.
     drain: u32,
+    polls: Polls,
     /// Receivers of one id, reused: an id's list may change while it is written to.
     receivers: Vec<u32>,
 }
@@ -178,7 +184,11 @@ impl<S: BuildHasher> Hub<S> {
         S: Clone,
     {
         let slots = self.slots.successor();
-        Hub::with_slots(self.shard, self.limits, self.hasher.clone(), slots)
+        let hub = Hub::with_slots(self.shard, self.limits, self.hasher.clone(), slots);
+        Hub {
+            polls: self.polls.successor(),
+            ..hub
+        }
     }
 
     fn with_slots(shard: u8, limits: Limits, hasher: S, slots: Slots) -> Hub<S> {
@@ -195,6 +205,7 @@ impl<S: BuildHasher> Hub<S> {
             lost: Lost::default(),
             sweep: 0,
             drain: 0,
+            polls: Polls::default(),
             receivers: Vec::new(),
         }
     }
@@ -315,9 +326,12 @@ impl<S: BuildHasher> Hub<S> {
         Some(sent)
     }
 
-    /// The socket is gone, or must go at once.
+    /// The socket is gone, or must go at once. A poll's client may ask again on another one.
     pub fn handle_gone(&mut self, slot: u32, reason: Reason) {
-        self.remove(slot, reason);
+        let is_at_end = reason == Reason::Shutdown;
+        if is_at_end || !self.poll_lost_socket(slot) {
+            self.remove(slot, reason);
+        }
     }
 
     /// Closes every connection of `id`, after what waits for it. Says how many.

@@ -38,6 +38,15 @@ enum Waiting {
     Aside(Bytes),
 }
 
+/// One thing that waits.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Entry<'a> {
+    /// The frame of a message.
+    Message(&'a [u8]),
+    /// So many messages were dropped here.
+    Lost(u64),
+}
+
 /// A connection that closes once its outbox is empty.
 #[derive(Debug)]
 pub(super) struct Ending {
@@ -144,6 +153,46 @@ impl Outbox {
             self.gap_at(from, dropped + lost);
         }
         dropped
+    }
+
+    /// Drops what is first, `count` messages of it, the lost ones included: their client knows of them.
+    pub(super) fn acknowledge(&mut self, mut count: u64) {
+        while count > 0 {
+            match self.waiting.front_mut() {
+                None => return,
+                Some(Waiting::Gap { lost, .. }) if *lost > count => {
+                    *lost -= count;
+                    return;
+                }
+                Some(Waiting::Gap { lost, .. }) => count -= *lost,
+                // Nothing is said aside to those who acknowledge.
+                Some(Waiting::Message(_) | Waiting::Aside(_)) => count -= 1,
+            }
+            self.remove(0);
+        }
+    }
+
+    /// How many messages wait among what is first, `count` messages of it, the lost ones included.
+    pub(super) fn messages_within(&self, count: u64) -> u64 {
+        let (mut covered, mut messages) = (0, 0);
+        for entry in self.entries() {
+            if covered >= count {
+                break;
+            }
+            match entry {
+                Entry::Message(_) => (covered, messages) = (covered + 1, messages + 1),
+                Entry::Lost(lost) => covered += lost,
+            }
+        }
+        messages
+    }
+
+    /// What waits, in order; for those who frame it themselves.
+    pub(super) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
+        self.waiting.iter().map(|waiting| match waiting {
+            Waiting::Message(frame) | Waiting::Aside(frame) => Entry::Message(frame),
+            Waiting::Gap { lost, .. } => Entry::Lost(*lost),
+        })
     }
 
     /// What to write next, gathered; the number says how many slices are used.

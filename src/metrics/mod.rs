@@ -75,6 +75,8 @@ labels! {
         Sse = "sse",
         /// WebSocket.
         Websocket = "websocket",
+        /// Long polls.
+        Poll = "poll",
     }
 
     /// Why a held connection closed; the same words as `wire::Reason`.
@@ -135,17 +137,17 @@ labels! {
     Refused "status" {
         /// Not HTTP, or not a request we understand.
         BadRequest = "400",
-        /// No good token, or other credentials.
+        /// No good token.
         Unauthorized = "401",
-        /// A token for another id, or a site that is not listed.
+        /// A token for another id.
         Forbidden = "403",
         /// No route.
         NotFound = "404",
         /// The route has other methods.
         MethodNotAllowed = "405",
-        /// The head or the body took too long.
+        /// The head took too long.
         Timeout = "408",
-        /// A body where none is taken, or one that is too large.
+        /// A body where none is taken.
         ContentTooLarge = "413",
         /// The id is too long.
         UriTooLong = "414",
@@ -193,6 +195,22 @@ labels! {
         Untrusted = "untrusted",
         /// It does not begin with a header.
         Malformed = "malformed",
+    }
+
+    /// What became of a long poll.
+    Poll "outcome" {
+        /// Answered with messages.
+        Told = "messages",
+        /// Answered with the first cursor of a connection.
+        Begun = "begun",
+        /// Answered with nothing, because nothing came in time.
+        Nothing = "nothing",
+        /// Its cursor is not known any more.
+        Anew = "gone",
+        /// A later one took its place.
+        Replaced = "replaced",
+        /// Its client left before the answer, or did not take it.
+        Left = "left",
     }
 
     /// Why a token was refused.
@@ -346,11 +364,7 @@ metrics! {
     tls_failed: Counter = "lariat_tls_handshakes_failed_total",
         "Connections to TLS listeners that did not speak TLS as it is spoken here.";
     requests: Counter = "lariat_requests_total",
-        "Ordinary requests answered (not streams; of refusals only those for want of an answer by a handler).";
-    exchanges: Gauge = "lariat_requests_in_progress",
-        "Ordinary requests being answered; a drain waits for them.";
-    batched: Counter = "lariat_batched_posts_total",
-        "Bodies of posts that Erlang has taken in batches.";
+        "Ordinary requests answered (not streams, not refusals).";
     refused: By<Refused, Counter> = "lariat_refused_total",
         "Requests refused.";
     asks: By<Asked, Counter> = "lariat_asks_total",
@@ -359,6 +373,8 @@ metrics! {
         "Questions to handlers that wait for their answer.";
     asks_stale: Counter = "lariat_asks_stale_answers_total",
         "Answers of handlers that nobody waited for any more: too late, twice, or of an edge before.";
+    polls: By<Poll, Counter> = "lariat_polls_total",
+        "Long polls, by what became of them.";
     tokens_accepted: Counter = "lariat_tokens_accepted_total",
         "Tokens of requests that were good.";
     tokens_refused: By<TokenRefused, Counter> = "lariat_tokens_refused_total",

@@ -115,11 +115,18 @@ pub enum Transport {
     Sse,
     /// `websocket`: each message is a message (RFC 6455).
     Websocket,
+    /// `poll`: each message is in the answer to a long poll.
+    Poll,
 }
 
 impl Transport {
     /// Every transport, in the order of the metrics.
-    pub const ALL: [Transport; 3] = [Transport::Chunked, Transport::Sse, Transport::Websocket];
+    pub const ALL: [Transport; 4] = [
+        Transport::Chunked,
+        Transport::Sse,
+        Transport::Websocket,
+        Transport::Poll,
+    ];
 
     /// Its name in Erlang, logs and metrics.
     pub fn as_str(self) -> &'static str {
@@ -127,6 +134,7 @@ impl Transport {
             Transport::Chunked => "chunked",
             Transport::Sse => "sse",
             Transport::Websocket => "websocket",
+            Transport::Poll => "poll",
         }
     }
 }

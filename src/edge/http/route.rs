@@ -35,7 +35,7 @@ pub enum Access {
 }
 
 /// What is served so far.
-const KINDS: [Kind; 4] = [Kind::Stream, Kind::Request, Kind::Batch, Kind::Publish];
+const KINDS: [Kind; 2] = [Kind::Stream, Kind::Poll];
 
 impl Route {
     /// A route on this path, with what is usual.

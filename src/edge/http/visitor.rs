@@ -8,23 +8,23 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::bearer::Bearer;
-use super::order::{self, Order};
 use super::refusal::Refusal;
-use super::reply::Manner;
+use super::reply::write_fields;
 use super::route::Access;
-use super::routing::{Destination, find};
+use super::routing::{Destination, route};
 use super::{asking, greeting, head};
+use crate::edge::Edge;
 use crate::edge::door::addresses::Guest;
 use crate::edge::door::permit::Permit;
 use crate::edge::door::tls::TlsRules;
 use crate::edge::shard::queue::Adoption;
 use crate::edge::shard::session::Session;
-use crate::edge::{Config, Edge};
-use crate::hub::{Framing, WhenFull};
-use crate::wire::{AcceptOptions, Handler, Heartbeat, Id, Request};
+use crate::hub::{self, Cursor, Framing, NoCursor, WhenFull};
+use crate::wire::{AcceptOptions, Handler, Heartbeat, Id, Kind, Request};
 
 /// Who it is, as far as is known.
 pub(in crate::edge) struct Visitor {
@@ -43,10 +43,6 @@ pub(in crate::edge) struct Visitor {
     pub(in crate::edge) tls: Option<TlsRules>,
     /// Its place among the heads that are being read.
     pub(in crate::edge) head: Option<OwnedSemaphorePermit>,
-    /// Its place among the connections, once an ordinary request has been answered on it.
-    pub(in crate::edge) permit: Option<Permit>,
-    /// The client and whether it is a proxy, as the connection says and not one of its requests.
-    pub(in crate::edge) by_connection: (Option<SocketAddr>, bool),
 }
 
 /// What becomes of a connection.
@@ -57,10 +53,10 @@ pub(in crate::edge) enum Verdict {
     Ask(Box<Inquiry>),
     /// Its token decides.
     Check(Box<Guarded>),
-    /// It is an ordinary request.
-    Answer(Order),
-    /// It is refused. The fields are for scripts of other sites.
-    Refuse(Refusal, Bytes),
+    /// The demo answers it.
+    Demo,
+    /// It is refused.
+    Refuse(Refusal),
 }
 
 /// Where and how a connection is held.
@@ -72,10 +68,12 @@ pub(in crate::edge) struct Place {
     /// What a handler adds to the answer's head.
     fields: Vec<(Bytes, Bytes)>,
     heartbeat: Option<Heartbeat>,
-    /// Fields for scripts of other sites.
-    cors: Bytes,
+    after: After,
     permit: Permit,
 }
+
+/// How far the client of a poll has got.
+type After = Option<Result<Cursor, NoCursor>>;
 
 /// A connection that is held if its handler accepts it.
 pub(in crate::edge) struct Inquiry {
@@ -83,8 +81,7 @@ pub(in crate::edge) struct Inquiry {
     pub(in crate::edge) request: Arc<Request>,
     framing: Framing,
     when_full: WhenFull,
-    /// How it is answered when it is not accepted.
-    pub(in crate::edge) manner: Manner,
+    after: After,
     /// Its place, while the handler thinks: so that it finds one when it is accepted.
     permit: Permit,
 }
@@ -95,8 +92,7 @@ pub(in crate::edge) struct Guarded {
     framing: Framing,
     when_full: WhenFull,
     handler: Option<Handler>,
-    /// Fields for scripts of other sites.
-    pub(in crate::edge) cors: Bytes,
+    after: After,
     permit: Permit,
 }
 
@@ -111,7 +107,7 @@ impl Guarded {
             handler: self.handler,
             fields: Vec::new(),
             heartbeat: None,
-            cors: self.cors,
+            after: self.after,
             permit: self.permit,
         })
     }
@@ -132,7 +128,7 @@ impl Inquiry {
             handler: Some(handler),
             fields: options.headers,
             heartbeat: options.heartbeat,
-            cors: self.manner.cors,
+            after: self.after,
             permit: self.permit,
         }
     }
@@ -141,57 +137,46 @@ impl Inquiry {
 impl Visitor {
     /// Judges the request at the beginning of `read`; `None` when its head is not complete yet.
     pub(in crate::edge) fn judge(&mut self, edge: &Edge, read: &[u8]) -> Option<Verdict> {
-        let config = edge.config();
-        let bytes_max = config.head_bytes_max;
-        let mut cors = Bytes::new();
+        let bytes_max = edge.config().head_bytes_max;
         let verdict = match head::parse(read) {
             Ok(None) if read.len() <= bytes_max => return None,
-            Ok(Some(head)) if head.length <= bytes_max => {
-                cors = config.cors.fields(head.origin);
-                self.answer(edge, &config, &head, read, &cors)
-            }
+            Ok(Some(head)) if head.length <= bytes_max => self.answer(edge, &head, read),
             Ok(_) => Err(Refusal::HeadTooLarge),
             Err(refusal) => Err(refusal),
         };
-        Some(verdict.unwrap_or_else(|refusal| Verdict::Refuse(refusal, cors)))
+        Some(verdict.unwrap_or_else(Verdict::Refuse))
     }
 
     fn answer(
         &mut self,
         edge: &Edge,
-        config: &Config,
         head: &head::Head<'_>,
         read: &[u8],
-        cors: &Bytes,
     ) -> Result<Verdict, Refusal> {
-        let found = find(head, &config.routes, config.demo)?;
+        let config = edge.config();
+        let found = route(head, &config.routes, config.demo)?;
         self.has_forwarded(edge, &head.forwarded_for)?;
-        let peer = self.forwarded.or(self.peer);
-        let mut manner = Manner {
-            is_head: head.method == "HEAD",
-            is_old: head.is_http10,
-            closes: !head.is_persistent || edge.is_stopping(),
-            cors: cors.clone(),
+        let (route, id) = match found {
+            Destination::Held { route, id } => (route, id),
+            Destination::Demo => return Ok(Verdict::Demo),
+            // The config has no such route.
+            Destination::Answered { .. } => return Err(Refusal::NotFound),
         };
-        if let Some(task) = order::task(config, &found, head, read, peer)? {
-            let bearer = order::bearer(&found, &task, head, read)?;
-            let order = Order::new(config, task, bearer, head, manner)?;
-            self.permit = Some(self.permit(edge)?);
-            return Ok(Verdict::Answer(order));
-        }
-        let Destination::Held { route, id } = found else {
-            return Err(Refusal::NotFound);
+        let framing = match route.kind {
+            Kind::Poll => Framing::Poll,
+            _ => framing(head),
         };
-        let framing = framing(head);
+        let after = after(head.query);
         let when_full = route.when_full.unwrap_or(config.when_full);
+        let acquire = |guest| edge.permits().acquire(guest).ok_or(Refusal::CONNECTIONS);
         if route.access == Access::Token {
             return Ok(Verdict::Check(Box::new(Guarded {
                 bearer: Bearer::new(head, read, id),
                 framing,
                 when_full,
                 handler: route.handler.clone(),
-                cors: manner.cors,
-                permit: self.permit(edge)?,
+                after,
+                permit: acquire(self.guest.take())?,
             })));
         }
         if let Some(id) = id {
@@ -202,50 +187,19 @@ impl Visitor {
                 handler: route.handler.clone(),
                 fields: Vec::new(),
                 heartbeat: None,
-                cors: manner.cors,
-                permit: self.permit(edge)?,
+                after,
+                permit: acquire(self.guest.take())?,
             }));
         }
         let handler = route.handler.as_ref().ok_or(Refusal::NotFound)?;
-        manner.closes = true;
+        let peer = self.forwarded.or(self.peer);
         Ok(Verdict::Ask(Box::new(Inquiry {
             request: Arc::new(asking::request(head, read, &route, handler, peer)?),
             framing,
             when_full,
-            manner,
-            permit: self.permit(edge)?,
+            after,
+            permit: acquire(self.guest.take())?,
         })))
-    }
-
-    /// Its place among the connections, which it may have already.
-    fn permit(&mut self, edge: &Edge) -> Result<Permit, Refusal> {
-        let guest = self.guest.take();
-        match self.permit.take() {
-            Some(mut permit) => {
-                if guest.is_some() {
-                    permit.change_guest(guest);
-                }
-                Ok(permit)
-            }
-            None => edge.permits().acquire(guest).ok_or(Refusal::CONNECTIONS),
-        }
-    }
-
-    /// What is known now, the connection says: all its requests are this client's, or that proxy's.
-    pub(in crate::edge) fn is_known(&mut self) {
-        self.by_connection = (self.forwarded, self.is_proxied);
-    }
-
-    /// Another request may follow; behind a proxy it may be another client's.
-    pub(in crate::edge) fn again(&mut self) {
-        let (forwarded, is_proxied) = self.by_connection;
-        if is_proxied {
-            self.forwarded = forwarded;
-            self.is_proxied = true;
-            if let Some(permit) = &mut self.permit {
-                permit.change_guest(None);
-            }
-        }
     }
 
     /// Whose connection it is by the word of a proxy that we trust. An error is the limit of that
@@ -288,8 +242,7 @@ impl Visitor {
     ) -> Adoption {
         let (framing, retry) = (place.framing, edge.config().retry);
         let (random, now) = (fastrand::f64(), SystemTime::now());
-        let (fields, cors) = (&place.fields, &place.cors);
-        let greeting = greeting::greeting(framing, retry, fields, cors, random, now);
+        let poll = (framing == Framing::Poll).then(|| poll(edge, &place, random));
         Adoption {
             socket,
             session,
@@ -300,10 +253,39 @@ impl Visitor {
             when_full: place.when_full,
             handler: place.handler,
             heartbeat: place.heartbeat,
-            greeting,
+            poll,
+            greeting: greeting::greeting(framing, retry, &place.fields, random, now),
             permit: place.permit,
         }
     }
+}
+
+/// What the shard is asked by a poll. `random`, between 0 and 1, spreads those that came together.
+fn poll(edge: &Edge, place: &Place, random: f64) -> Box<hub::Ask> {
+    let mut fields = Vec::new();
+    write_fields(&mut fields, &place.fields);
+    Box::new(hub::Ask {
+        after: place.after,
+        wait: edge.config().poll_timeout.mul_f64(0.8 + 0.4 * random),
+        key: poll_key(),
+        fields: fields.into(),
+    })
+}
+
+/// What nobody can guess.
+fn poll_key() -> u64 {
+    let mut key = [0; 8];
+    // The system has had randomness since it started, or TLS would not have begun either.
+    let filled = SystemRandom::new().fill(&mut key);
+    filled.expect("the system has randomness");
+    u64::from_ne_bytes(key)
+}
+
+/// The cursor in a query; one that is none is for the shard to say.
+fn after(query: &str) -> After {
+    let mut parts = query.split('&');
+    let text = parts.find_map(|part| part.strip_prefix("after="))?;
+    (!text.is_empty()).then(|| text.parse())
 }
 
 /// How a stream is framed for this client.

@@ -116,6 +116,7 @@ impl Running {
             ShardCommand::Snapshot { attachment, from } => self.snapshot(attachment, from),
             ShardCommand::Reload(config) => {
                 hub.set_limits(config.limits);
+                hub.set_poll_linger(config.poll_linger);
                 self.shard
                     .sweep
                     .set_heartbeat(config.heartbeat, fastrand::f64());
@@ -129,6 +130,9 @@ impl Running {
     }
 
     fn adopt(&mut self, adoption: Adoption) {
+        let Some(adoption) = self.resume(adoption) else {
+            return;
+        };
         let Adoption {
             socket,
             session,
@@ -140,6 +144,7 @@ impl Running {
             handler,
             heartbeat,
             greeting,
+            poll,
             permit,
         } = adoption;
         let mut socket = mio::net::TcpStream::from_std(socket);
@@ -179,11 +184,10 @@ impl Running {
             handler,
         };
         self.tell(Event::Opened { conn, id, info });
-        match registered {
-            Ok(()) if is_named => self
-                .shard
-                .hub
-                .handle_opened(conn, &greeting, &mut self.sockets),
+        let hub = &mut self.shard.hub;
+        match (registered, poll) {
+            (Ok(()), Some(ask)) if is_named => hub.handle_poll(conn, *ask, &mut self.sockets),
+            (Ok(()), None) if is_named => hub.handle_opened(conn, &greeting, &mut self.sockets),
             _ => self.shard.hub.handle_gone(conn.slot, Reason::Io),
         }
     }

@@ -10,6 +10,7 @@ mod beats;
 mod commands;
 pub(in crate::edge) mod drain;
 pub(in crate::edge) mod named;
+mod polls;
 pub(in crate::edge) mod queue;
 #[cfg(test)]
 mod recovery_test;
@@ -137,8 +138,10 @@ impl Running {
             self.carry_out(command);
         }
         let at = now();
-        self.clock(at.duration_since(*before));
-        self.beat(at.duration_since(*before));
+        let elapsed = at.duration_since(*before);
+        self.clock(elapsed);
+        self.beat(elapsed);
+        self.polls(elapsed);
         *before = at;
         self.finish_turn();
     }
@@ -229,6 +232,7 @@ impl Running {
                         self.shard.hub.handle_gone(slot, Reason::Io);
                     }
                 }
+                Output::Answered(slot) => self.sockets.close(slot, registry),
                 Output::Congested { conn, id, bytes } => {
                     self.tell(Event::Congested { conn, id, bytes });
                 }
@@ -370,6 +374,7 @@ fn label(transport: Transport) -> metrics::Transport {
         Transport::Chunked => metrics::Transport::Chunked,
         Transport::Sse => metrics::Transport::Sse,
         Transport::Websocket => metrics::Transport::Websocket,
+        Transport::Poll => metrics::Transport::Poll,
     }
 }
 

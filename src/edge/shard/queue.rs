@@ -15,7 +15,7 @@ use super::watchers::Wish;
 use crate::edge::config::OfShard;
 use crate::edge::credit::Credit;
 use crate::edge::door::permit::Permit;
-use crate::hub::{Framing, WhenFull};
+use crate::hub::{self, Framing, WhenFull};
 use crate::metrics::Metrics;
 use crate::wire::{
     Conn, Gone, Handler, Heartbeat, Id, Ids, Message, Reason, Signal, Transport, Watcher,
@@ -85,6 +85,8 @@ pub(in crate::edge) struct Adoption {
     pub(in crate::edge) heartbeat: Option<Heartbeat>,
     /// The head of the answer and what the transport begins with.
     pub(in crate::edge) greeting: Bytes,
+    /// What it asks for, if it is a poll.
+    pub(in crate::edge) poll: Option<Box<hub::Ask>>,
     /// One of the edge's connections; given back when the connection closes.
     pub(in crate::edge) permit: Permit,
 }

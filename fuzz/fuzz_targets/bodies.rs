@@ -1,3 +1,0 @@
-//! See `lariat::edge::fuzzing`.
-#![no_main]
-libfuzzer_sys::fuzz_target!(|data: &[u8]| lariat::edge::fuzzing::bodies(data));
