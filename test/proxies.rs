@@ -6,9 +6,9 @@ mod world;
 
 use std::net::SocketAddr;
 
-use lariat::edge::{self, Listen, Network};
+use lariat::edge::{self, Access, Listen, Network, Route};
 use lariat::metrics::ProxyRefused;
-use lariat::wire::{Command, Event, Id, Message};
+use lariat::wire::{Ask, Command, Event, Handler, Id, Message};
 use world::{Client, World};
 
 fn trusting(network: &str) -> impl FnOnce(&mut edge::Config) {
@@ -144,4 +144,33 @@ fn the_limit_of_an_address_is_that_of_the_client_behind_the_proxy() {
     let answer = world.client(request(3, &from("192.0.2.1"))).read_to_end();
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     assert_eq!(world.metrics.address_limit.value(), 1);
+}
+
+#[test]
+fn a_handler_is_told_the_clients_own_address() {
+    let trust = trusting("127.0.0.0/8");
+    let handler: Handler = "chat".parse().expect("it is a name");
+    let world = World::start(|config| {
+        trust(config);
+        let mut route = Route::new("/rooms/{room}".parse().expect("it is a path"));
+        route.access = Access::Ask;
+        route.handler = Some(handler.clone());
+        config.routes = vec![route.into()];
+    });
+    let owner = world::OWNER;
+    let handlers = vec![handler];
+    world.ask(Command::Attach { owner, handlers });
+    let _client =
+        world.client("GET /rooms/1 HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.9\r\n\r\n");
+    let peer = world.owner.wait("a question", |told| {
+        told.events.iter().find_map(|event| match event {
+            Event::Ask {
+                ask: Ask::Request(request),
+                ..
+            } => Some(request.peer),
+            _ => None,
+        })
+    });
+    let address = peer.flatten().map(|peer| peer.ip());
+    assert_eq!(address, "192.0.2.9".parse().ok());
 }
