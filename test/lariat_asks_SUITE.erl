@@ -264,7 +264,10 @@ edge(Config) ->
 owner(Config, Name, Node, Handlers) ->
     Paths = ["-pa", filename:dirname(code:which(?MODULE))],
     App = lariat_site:plain_erlang(?config(site, Config), Name, Paths),
-    {App, call(App, ?MODULE, serve, [Node, Handlers])}.
+    Owner = call(App, ?MODULE, serve, [Node, Handlers]),
+    %% It has turns from the beginning of its snapshot on.
+    {snapshot, 'end'} = told(App, Owner, snapshot, 2),
+    {App, Owner}.
 
 enter(#{http := Port}) ->
     {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}], ?DEADLINE_MS),
