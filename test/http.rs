@@ -426,14 +426,14 @@ fn the_demo_serves_its_page_and_tells_who_is_there() {
     let world = World::start(|config| config.demo = true);
     let _stream = world.stream(123, "Accept: text/event-stream\r\n");
     let page = world
-        .client("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .client("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         .read_to_end();
     assert!(
         page.starts_with("HTTP/1.1 200") && page.contains("<html"),
         "{page}"
     );
     let answer = world
-        .client("GET /demo/connections HTTP/1.1\r\nHost: a\r\n\r\n")
+        .client("GET /demo/connections HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         .read_to_end();
     let expected = r#"{"connections":[{"id":"123","transport":"sse"}],"total":1}"#;
     assert!(answer.ends_with(expected), "{answer}");

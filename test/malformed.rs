@@ -8,9 +8,11 @@
 mod world;
 
 use std::net::Shutdown;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lariat::wire::Message;
+use lariat::edge::{Pattern, Route};
+use lariat::wire::{Kind, Message};
 use world::{Client, DEADLINE, World};
 
 /// The id of a stream that is held all the while.
@@ -102,6 +104,17 @@ fn judge(row: &Row, answer: &str) -> Result<(), String> {
     if is_right { Ok(()) } else { offence() }
 }
 
+/// With a path that takes bodies, for a handler that nobody serves: what is well-formed there has 503.
+fn world(change: impl FnOnce(&mut lariat::edge::Config)) -> World {
+    World::start(|config| {
+        let mut route = Route::new("/ask".parse::<Pattern>().expect("it is a path"));
+        route.kind = Kind::Request;
+        route.handler = Some("nobody".parse().expect("it is a name"));
+        config.routes.push(Arc::new(route));
+        change(config);
+    })
+}
+
 fn is_well(world: &World, witness: &mut Client) {
     assert_eq!(world.send(WITNESS, Message::new("still here")), 1);
     witness.read_until(b"still here\r\n");
@@ -111,7 +124,7 @@ fn is_well(world: &World, witness: &mut Client) {
 fn every_row_has_its_answer_and_nobody_else_notices() {
     let table = table();
     assert!(table.len() >= 200);
-    let world = World::start(|_| {});
+    let world = world(|_| {});
     let mut witness = world.stream(WITNESS, "");
     let mut offences = Vec::new();
     for row in &table {
@@ -148,7 +161,10 @@ fn every_row_has_its_answer_and_nobody_else_notices() {
 #[test]
 fn heads_that_stop_end_at_the_deadline() {
     let table = table();
-    let world = World::start(|config| config.head_timeout = Duration::from_secs(1));
+    let world = world(|config| {
+        config.head_timeout = Duration::from_secs(1);
+        config.body_timeout = Duration::from_secs(1);
+    });
     let mut witness = patient_stream(&world);
     let slow = |row: &&Row| row.expected == Expected::Status(408);
     let clients: Vec<_> = table

@@ -27,6 +27,7 @@ pub(super) struct File {
     pub(super) token: Option<Token>,
     #[serde(default)]
     pub(super) outbox: Outbox,
+    pub(super) publish: Option<Publish>,
     #[serde(default)]
     pub(super) dist: Dist,
     #[serde(default)]
@@ -51,6 +52,11 @@ pub(super) struct Http {
     pub(super) heads_max: Option<usize>,
     pub(super) head_bytes_max: Option<Size>,
     pub(super) head_timeout: Option<Span>,
+    pub(super) body_bytes_max: Option<Size>,
+    pub(super) bodies_bytes_max: Option<Size>,
+    pub(super) body_timeout: Option<Span>,
+    pub(super) idle_timeout: Option<Span>,
+    pub(super) cors_origins: Option<Vec<String>>,
     pub(super) heartbeat: Option<SpanOrOff>,
     pub(super) client_timeout: Option<SpanOrOff>,
     pub(super) poll_timeout: Option<Span>,
@@ -98,6 +104,14 @@ pub(super) struct Token {
     pub(super) leeway: Option<SpanOrOff>,
     pub(super) id_claim: Option<String>,
     pub(super) requires_expiry: Option<bool>,
+}
+
+/// `[publish]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Publish {
+    pub(super) path: Option<String>,
+    pub(super) token_file: PathBuf,
 }
 
 /// `[outbox]`

@@ -263,6 +263,18 @@ fn edge_config(args: &NodeArgs, file: &File) -> Result<edge::Config, Error> {
         .head_bytes_max
         .map_or(edge.head_bytes_max, |size| size.0);
     edge.head_timeout = http.head_timeout.map_or(edge.head_timeout, |span| span.0);
+    edge.body_bytes_max = http
+        .body_bytes_max
+        .map_or(edge.body_bytes_max, |size| size.0);
+    edge.bodies_bytes_max = http
+        .bodies_bytes_max
+        .map_or(edge.bodies_bytes_max, |size| size.0);
+    edge.body_timeout = http.body_timeout.map_or(edge.body_timeout, |span| span.0);
+    edge.idle_timeout = http.idle_timeout.map_or(edge.idle_timeout, |span| span.0);
+    let origins = http.cors_origins.iter().flatten();
+    edge.cors = origins
+        .map(|text| parse::<edge::Origin>("http.cors_origins", text))
+        .collect::<Result<_, _>>()?;
     edge.heartbeat = http.heartbeat.map_or(edge.heartbeat, |span| span.0);
     edge.client_timeout = http
         .client_timeout
@@ -298,6 +310,11 @@ fn edge_config(args: &NodeArgs, file: &File) -> Result<edge::Config, Error> {
     }
     edge.tokens = file.token.as_ref().map(token::tokens).transpose()?;
     token::are_there(&edge)?;
+    if let Some(publish) = &file.publish {
+        let (route, token) = routes::publish(publish)?;
+        edge.routes.insert(0, route);
+        edge.publish_token = Some(token);
+    }
     Ok(edge)
 }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::file;
 use super::{Error, parse};
-use crate::edge::Route;
+use crate::edge::{PublishToken, Route};
+use crate::wire::Kind;
 
 /// The routes, in their order.
 pub(super) fn routes(written: &[file::Route]) -> Result<Vec<Arc<Route>>, Error> {
@@ -35,6 +36,24 @@ fn read(written: &file::Route) -> Result<Route, Error> {
         what: format!("{what} (path {:?})", written.path),
     })?;
     Ok(route)
+}
+
+/// The route that programs publish on, which goes before the others, and what they have to know.
+pub(super) fn publish(written: &file::Publish) -> Result<(Arc<Route>, PublishToken), Error> {
+    let path = written.path.as_deref().unwrap_or("/publish");
+    let mut route = Route::new(parse("publish.path", path)?);
+    route.kind = Kind::Publish;
+    route.handler = Some(parse("publish", "lariat_publish")?);
+    let file = &written.token_file;
+    let text = std::fs::read_to_string(file).map_err(|error| Error::Value {
+        key: "publish.token_file",
+        what: format!("{}: {error}; give a file that can be read", file.display()),
+    })?;
+    let token = text.parse().map_err(|what| Error::Value {
+        key: "publish.token_file",
+        what: format!("{}: {what}", file.display()),
+    })?;
+    Ok((Arc::new(route), token))
 }
 
 #[cfg(test)]

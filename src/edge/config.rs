@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::shard::drain::Comeback;
-use super::{Listen, Route, Tokens, Trust, WhenFull};
+use super::{Listen, Origins, PublishToken, Route, Tokens, Trust, WhenFull};
 use crate::hub::Limits;
 use crate::wire::SHARDS_MAX;
 
@@ -41,6 +41,19 @@ pub struct Config {
     pub head_bytes_max: usize,
     /// Time for a request head. Default: 10 s.
     pub head_timeout: Duration,
+    /// Bytes of a request body. Default: 1 MiB, as nginx has it.
+    pub body_bytes_max: usize,
+    /// Bytes of all request bodies that are being read. Default: 256 MiB.
+    pub bodies_bytes_max: usize,
+    /// Time for a request body, and for a client to take an answer. Default: 30 s.
+    pub body_timeout: Duration,
+    /// How long a connection may be silent between ordinary requests. Default: 75 s, more than the 60 s
+    /// after which common proxies close theirs, so that it is they who do.
+    pub idle_timeout: Duration,
+    /// Sites whose scripts may read answers. Default: none.
+    pub cors: Origins,
+    /// What a publisher has to know, when there is a route to publish on. Default: none.
+    pub publish_token: Option<PublishToken>,
     /// Heartbeat of a silent connection; `None` sends none. Default: 25 s, below the 30 to 60 s
     /// after which common proxies give a silent connection up.
     pub heartbeat: Option<Duration>,
@@ -96,6 +109,12 @@ impl Config {
             trusted_proxies: new.trusted_proxies.clone(),
             head_bytes_max: new.head_bytes_max,
             head_timeout: new.head_timeout,
+            body_bytes_max: new.body_bytes_max,
+            bodies_bytes_max: new.bodies_bytes_max,
+            body_timeout: new.body_timeout,
+            idle_timeout: new.idle_timeout,
+            cors: new.cors.clone(),
+            publish_token: new.publish_token.clone(),
             heartbeat: new.heartbeat,
             poll_timeout: new.poll_timeout,
             poll_linger: new.poll_linger,
@@ -154,6 +173,12 @@ impl Default for Config {
             heads_max: 4096,
             head_bytes_max: 8 * 1024,
             head_timeout: Duration::from_secs(10),
+            body_bytes_max: 1024 * 1024,
+            bodies_bytes_max: 256 * 1024 * 1024,
+            body_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(75),
+            cors: Origins::default(),
+            publish_token: None,
             heartbeat: Some(Duration::from_secs(25)),
             client_timeout: Some(Duration::from_secs(30)),
             poll_timeout: Duration::from_secs(25),

@@ -11,15 +11,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::BytesMut;
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 
 use super::Config;
 use super::door::origin::{Network, Trust};
 use super::door::proxy;
+use super::http::body::Chunks;
 use super::http::greeting;
 use super::http::head::{self, Head};
 use super::http::refusal::Refusal;
-use super::http::routing::{Destination, route};
+use super::http::routing::{Destination, find};
 use crate::hub::Framing;
 use crate::wire::Id;
 
@@ -34,7 +36,7 @@ pub fn heads(data: &[u8]) {
         Ok(Some(head)) => {
             read_again(&data[..head.length], &head);
             fields_are_each_there_once(&data[..head.length]);
-            match route(&head, &[Arc::default()], true) {
+            match find(&head, &[Arc::default()], true).and_then(|found| admitted(&head, found)) {
                 Ok(found) => return answered(&head, found),
                 Err(refusal) => refusal,
             }
@@ -42,6 +44,62 @@ pub fn heads(data: &[u8]) {
         Err(refusal) => refusal,
     };
     refused(&refusal);
+}
+
+/// A body in chunks, which is cut into reads by the first byte.
+pub fn bodies(data: &[u8]) {
+    const BYTES_MAX: usize = 1000;
+    let (&first, data) = data.split_first().unwrap_or((&1, &[]));
+    let taken = |part_bytes: usize| {
+        let (mut chunks, mut buffer) = (Chunks::new(BYTES_MAX), BytesMut::new());
+        let mut parts = data.chunks(part_bytes.max(1));
+        while let Some(part) = parts.next() {
+            buffer.extend_from_slice(part);
+            if chunks.take(&mut buffer)? {
+                parts.for_each(|part| buffer.extend_from_slice(part));
+                return Ok(Some((chunks.into_body(), buffer)));
+            }
+            assert!(chunks.len() <= BYTES_MAX);
+        }
+        Ok(None)
+    };
+    let whole: Result<_, Refusal> = taken(data.len());
+    match (taken(first.into()), &whole) {
+        // Which of two offences is seen first may depend on the cuts.
+        (Err(_), Err(_)) => {}
+        (parts, whole) => assert_eq!(&parts, whole),
+    }
+    let Ok(Some((body, rest))) = whole else {
+        return;
+    };
+    // A reading of its own, by lines.
+    let mut unread = &data[..data.len() - rest.len()];
+    let mut again = Vec::new();
+    loop {
+        let end = memchr::memmem::find(unread, b"\r\n").expect("a size ends with a line");
+        let line = std::str::from_utf8(&unread[..end]);
+        let size = match line {
+            Ok(line) => line.split(';').next().map(str::to_owned),
+            // Extensions may have any bytes that are no controls.
+            Err(error) => std::str::from_utf8(&unread[..error.valid_up_to()])
+                .ok()
+                .and_then(|line| line.split(';').next())
+                .map(str::to_owned),
+        };
+        let size = usize::from_str_radix(&size.expect("it has a size"), 16).expect("a number");
+        unread = &unread[end + 2..];
+        if size == 0 {
+            break;
+        }
+        again.extend_from_slice(&unread[..size]);
+        assert_eq!(&unread[size..size + 2], b"\r\n");
+        unread = &unread[size + 2..];
+    }
+    assert_eq!(body, again);
+    assert!(
+        unread.ends_with(b"\r\n"),
+        "the trailers end with an empty line"
+    );
 }
 
 /// What a proxy sends ahead, and what it says in the request.
@@ -128,11 +186,16 @@ fn latin(text: &str) -> String {
     text.bytes().map(char::from).collect()
 }
 
+fn admitted(head: &Head<'_>, found: Destination) -> Result<Destination, Refusal> {
+    found.admit(head).map(|()| found)
+}
+
 fn answered(head: &Head<'_>, found: Destination) {
-    assert_eq!((head.method, head.has_body), ("GET", false));
+    assert!(!head.has_body);
     let Destination::Held { id: Some(id), .. } = &found else {
         return;
     };
+    assert_eq!(head.method, "GET");
     let text = match id {
         Id::Int(number) => number.to_string().into_bytes(),
         Id::Bin(bytes) => bytes.to_vec(),
@@ -145,7 +208,7 @@ fn answered(head: &Head<'_>, found: Destination) {
         path: &path,
         ..head.clone()
     };
-    assert_eq!(route(&again, &[Arc::default()], true), Ok(found));
+    assert_eq!(find(&again, &[Arc::default()], true), Ok(found));
     let framings = [
         Framing::Chunked,
         Framing::ChunkedSse,
@@ -154,7 +217,7 @@ fn answered(head: &Head<'_>, found: Destination) {
     ];
     for framing in framings {
         let second = Duration::from_secs(1);
-        let greeting = greeting::greeting(framing, second, &[], 0.5, SystemTime::UNIX_EPOCH);
+        let greeting = greeting::greeting(framing, second, &[], b"", 0.5, SystemTime::UNIX_EPOCH);
         assert!(greeting.starts_with(b"HTTP/1.1 200 OK\r\n"));
     }
 }
@@ -186,7 +249,7 @@ mod tests {
     const MUTANTS: usize = 300;
 
     /// What heads are made of; a fuzzer with coverage finds these by itself.
-    const TELLING: [&[u8]; 14] = [
+    const TELLING: [&[u8]; 17] = [
         b"\r",
         b"\n",
         b"\r\n",
@@ -201,6 +264,9 @@ mod tests {
         b"Host: a\r\n",
         b"Content-Length: 0\r\n",
         b"Transfer-Encoding: chunked\r\n",
+        b"5\r\nhello\r\n",
+        b"0\r\n\r\n",
+        b";",
     ];
 
     fn mutate(rng: &mut fastrand::Rng, bytes: &mut Vec<u8>) {
@@ -244,6 +310,11 @@ mod tests {
     #[test]
     fn proxies_survive() {
         survives("proxies", proxies);
+    }
+
+    #[test]
+    fn bodies_survive() {
+        survives("bodies", bodies);
     }
 
     #[test]

@@ -32,7 +32,9 @@ pub use door::farewell::WAITING_MAX as REFUSED_WAITING_MAX;
 pub use door::listen::{Address, Listen, NoAddress};
 pub use door::origin::{Network, NoNetwork, Trust};
 pub use door::tls::{Tls, TlsError};
+pub use http::cors::{Origin, Origins};
 pub use http::pattern::Pattern;
+pub use http::publish::PublishToken;
 pub use http::route::{Access, Route};
 pub use newsfeed::{News, Newsfeed, Taken};
 pub use shard::queue::{Answer, QueueFull, ShardAnswer};
@@ -48,6 +50,8 @@ use ask::Asks;
 use door::addresses::Addresses;
 use door::permit::{Kept, Permits};
 use door::{Door, listener};
+use http::exchange::Bodies;
+use http::gather::Gatherers;
 use shard::queue::{Queue, ShardCommand};
 use shard::sweep::Sweep;
 use shard::watchers::{Watchers, Wish};
@@ -102,6 +106,8 @@ struct Inner {
     permits: Permits,
     newsfeed: Arc<Newsfeed>,
     asks: Asks,
+    gatherers: Gatherers,
+    bodies: Bodies,
     metrics: Arc<Metrics>,
     addresses: Vec<Address>,
     stop_accepting: watch::Sender<bool>,
@@ -160,6 +166,8 @@ pub fn start(config: Config, metrics: Arc<Metrics>) -> Result<Edge, Error> {
         permits,
         newsfeed,
         asks: Asks::new(fastrand::u64(..)),
+        gatherers: Gatherers::default(),
+        bodies: Bodies::default(),
         metrics,
         addresses,
         stop_accepting,
@@ -407,6 +415,23 @@ impl Edge {
     fn config(&self) -> Arc<Config> {
         let config = self.0.config.read();
         Arc::clone(&config.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Turns true when nothing more is accepted.
+    fn stopping(&self) -> watch::Receiver<bool> {
+        self.0.stop_accepting.subscribe()
+    }
+
+    fn is_stopping(&self) -> bool {
+        *self.0.stop_accepting.borrow()
+    }
+
+    fn gatherers(&self) -> &Gatherers {
+        &self.0.gatherers
+    }
+
+    fn bodies(&self) -> &Bodies {
+        &self.0.bodies
     }
 
     fn permits(&self) -> &Permits {

@@ -137,17 +137,17 @@ labels! {
     Refused "status" {
         /// Not HTTP, or not a request we understand.
         BadRequest = "400",
-        /// No good token.
+        /// No good token, or other credentials.
         Unauthorized = "401",
-        /// A token for another id.
+        /// A token for another id, or a site that is not listed.
         Forbidden = "403",
         /// No route.
         NotFound = "404",
         /// The route has other methods.
         MethodNotAllowed = "405",
-        /// The head took too long.
+        /// The head or the body took too long.
         Timeout = "408",
-        /// A body where none is taken.
+        /// A body where none is taken, or one that is too large.
         ContentTooLarge = "413",
         /// The id is too long.
         UriTooLong = "414",
@@ -364,7 +364,11 @@ metrics! {
     tls_failed: Counter = "lariat_tls_handshakes_failed_total",
         "Connections to TLS listeners that did not speak TLS as it is spoken here.";
     requests: Counter = "lariat_requests_total",
-        "Ordinary requests answered (not streams, not refusals).";
+        "Ordinary requests answered (not streams; of refusals only those for want of an answer by a handler).";
+    exchanges: Gauge = "lariat_requests_in_progress",
+        "Ordinary requests being answered; a drain waits for them.";
+    batched: Counter = "lariat_batched_posts_total",
+        "Bodies of posts that Erlang has taken in batches.";
     refused: By<Refused, Counter> = "lariat_refused_total",
         "Requests refused.";
     asks: By<Asked, Counter> = "lariat_asks_total",

@@ -66,8 +66,8 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(3);
 /// How often it is looked whether all have left.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Turns readiness, stops accepting, and has the connections leave; returns when all have left, or
-/// when the rest must be cut, with the number of those.
+/// Turns readiness, stops accepting, and has the connections leave; returns when all have left and the
+/// ordinary requests are answered, or when the rest must be cut, with the number of those.
 pub(super) async fn drain(
     config: Config,
     edge: &Edge,
@@ -120,7 +120,7 @@ async fn leave(edge: &Edge, metrics: &Metrics, per_second: u32) {
     loop {
         looks.tick().await;
         let left = edge.held();
-        if left == 0 {
+        if left == 0 && metrics.exchanges.value() == 0 {
             return;
         }
         if told.elapsed() >= PROGRESS_EVERY {

@@ -11,7 +11,9 @@ use std::time::Duration;
 use lariat::bridge::{self, Bridge, Busy, Uplink};
 use lariat::edge;
 use lariat::metrics::Metrics;
-use lariat::wire::{Command, Conn, Event, Gone, Id, Ids, Message, Owner, Reason, Reply, Watcher};
+use lariat::wire::{
+    Answer, Ask, Command, Conn, Event, Gone, Id, Ids, Message, Owner, Reason, Ref, Reply, Watcher,
+};
 
 /// Only a failing test waits this long.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
@@ -87,6 +89,29 @@ impl World {
         self.bridge.handle(command, Some(answer));
         told.recv_timeout(DEADLINE)
             .expect("every command is answered")
+    }
+
+    /// From now on the owner serves these handlers, and answers what they are asked like this; `None`
+    /// is no answer yet.
+    #[allow(dead_code, reason = "only some tests ask")]
+    pub(crate) fn serve(
+        &self,
+        handlers: &[&str],
+        mut answer: impl FnMut(&Ask) -> Option<Answer> + Send + 'static,
+    ) {
+        let edge = self.edge.clone();
+        self.owner.change(|told| {
+            told.asked = Some(Box::new(move |reference, ask| {
+                if let Some(answer) = answer(ask) {
+                    edge.answer(reference, Some(answer));
+                }
+            }));
+        });
+        let handlers = handlers.iter().map(|name| name.parse());
+        self.ask(Command::Attach {
+            owner: OWNER,
+            handlers: handlers.collect::<Result<_, _>>().expect("they are names"),
+        });
     }
 
     /// Sends to one id and answers how many connections it reached.
@@ -167,7 +192,12 @@ pub(crate) struct State {
     pub(crate) is_busy: bool,
     /// What it was not told because of that.
     pub(crate) refused: usize,
+    /// What is done about a question, when somebody does something.
+    pub(crate) asked: Option<Asked>,
 }
+
+/// Does something about a question, under the lock of what is told.
+pub(crate) type Asked = Box<dyn FnMut(Ref, &Ask) + Send>;
 
 impl State {
     pub(crate) fn opened(&self) -> usize {
@@ -226,6 +256,14 @@ impl Uplink for Told {
             state.epochs.push(epoch);
         }
         state.events.extend_from_slice(events);
+        if let Some(mut asked) = state.asked.take() {
+            for event in events {
+                if let Event::Ask { reference, ask } = event {
+                    asked(*reference, ask);
+                }
+            }
+            state.asked = Some(asked);
+        }
         drop(state);
         self.changed.notify_all();
         Ok(())
@@ -273,6 +311,18 @@ impl Client {
                 ),
             }
         }
+    }
+
+    /// So many bytes.
+    #[allow(dead_code, reason = "only some tests know how many")]
+    pub(crate) fn read_exact(&mut self, count: usize) -> String {
+        let there = self.received.len().min(count);
+        let rest = self.received.split_off(there);
+        let mut bytes = std::mem::replace(&mut self.received, rest);
+        bytes.resize(count, 0);
+        let read = self.stream.read_exact(&mut bytes[there..]);
+        read.expect("the edge sends as much as it says");
+        String::from_utf8(bytes).expect("tests send text")
     }
 
     /// All bytes until the edge closes.

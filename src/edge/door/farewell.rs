@@ -38,7 +38,7 @@ impl Farewells {
         now: Instant,
     ) {
         self.answer.clear();
-        refusal.write(&mut self.answer);
+        refusal.write(&mut self.answer, b"");
         // The socket is fresh: what does not fit is given up.
         let _ = socket.write(&self.answer);
         let _ = socket.shutdown(Shutdown::Write);

@@ -183,6 +183,8 @@ impl Listener {
             has_proxy_header,
             tls: self.door.tls(),
             head: None,
+            permit: None,
+            by_connection: (None, is_proxied),
         };
         let mut read = &[][..];
         let mut verdict = None;

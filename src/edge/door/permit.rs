@@ -74,6 +74,13 @@ impl Permits {
     }
 }
 
+impl Permit {
+    /// From now on it is a connection of this address.
+    pub(in crate::edge) fn change_guest(&mut self, guest: Option<Guest>) {
+        self.guest = guest;
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(used) = &self.used {

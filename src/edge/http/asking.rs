@@ -1,5 +1,4 @@
-//! A request as a handler in Erlang is told of it, and what a held connection's client is answered
-//! when the handler does not accept.
+//! A request as a handler in Erlang is told of it, and which refusal it is when there is no answer.
 //!
 //! No sockets and no waiting: `serve` asks.
 
@@ -9,7 +8,6 @@ use bytes::Bytes;
 
 use super::head::{self, Head};
 use super::refusal::Refusal;
-use super::reply::{Then, has_body, write_head};
 use super::route::Route;
 use crate::edge::Unasked;
 use crate::wire::{Handler, Request};
@@ -37,26 +35,6 @@ pub(in crate::edge) fn request(
     })
 }
 
-/// The whole answer that a handler has given, after which the connection closes.
-pub(in crate::edge) fn reply(status: u16, fields: &[(Bytes, Bytes)], body: &[u8]) -> Vec<u8> {
-    let mut answer = Vec::new();
-    write_head(&mut answer, status, fields, body.len(), Then::Close);
-    if has_body(status) {
-        answer.extend_from_slice(body);
-    }
-    answer
-}
-
-/// The short answer of a handler that turns a client away.
-pub(in crate::edge) fn reject(status: u16, reason: &[u8]) -> Vec<u8> {
-    let fields = [
-        ("Content-Type".into(), "text/plain; charset=utf-8".into()),
-        ("Cache-Control".into(), "no-store".into()),
-        ("X-Content-Type-Options".into(), "nosniff".into()),
-    ];
-    reply(status, &fields, reason)
-}
-
 impl From<Unasked> for Refusal {
     fn from(unasked: Unasked) -> Refusal {
         match unasked {
@@ -74,6 +52,7 @@ impl From<Unasked> for Refusal {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::reply::{Manner, has_body, write_reply};
     use super::*;
     use crate::edge::ask::checked_reply;
 
@@ -90,7 +69,9 @@ mod tests {
             let Some(fields) = checked_reply(status, fields) else {
                 return Ok(());
             };
-            let answer = reply(status, &fields, &body);
+            let manner = Manner { is_head: false, is_old: false, closes: true, cors: Bytes::new() };
+            let mut answer = Vec::new();
+            write_reply(&mut answer, status, &fields, &body, &manner);
             let mut read = [httparse::EMPTY_HEADER; 16];
             let mut response = httparse::Response::new(&mut read);
             let Ok(httparse::Status::Complete(length)) = response.parse(&answer) else {

@@ -1,68 +1,29 @@
 //! The demo page, and the answer to its question who else is connected.
 //!
-//! Off unless asked for: it tells anybody which ids are connected. Ordinary requests, answered by
-//! hyper, one a connection: what follows on a browser's connection may be a stream, and that has
-//! to arrive at the listener.
+//! Off unless asked for: it tells anybody which ids are connected. A stream may follow on the same
+//! connection, as in any browser.
 
-use std::convert::Infallible;
-
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
-use hyper::service::service_fn;
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-use super::line::Line;
+use super::reply::{self, Manner};
 use crate::edge::Edge;
 use crate::wire::Id;
 
 const PAGE: &str = include_str!("demo/page.html");
 
+const PAGE_FIELDS: &str = "Content-Type: text/html; charset=utf-8\r\nCache-Control: no-store\r\n\
+     Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; \
+     script-src 'unsafe-inline'; connect-src 'self'; img-src data:; base-uri 'none'; \
+     form-action 'none'\r\n";
+
 /// Ids named in one answer: what fits a page.
 const NAMED_MAX: usize = 100;
 
-/// The largest answer is the page.
-const ANSWER_BYTES_MAX: usize = 256 * 1024;
-
-/// Answers one request; `read` is what has been read of it.
-pub(in crate::edge) async fn serve(edge: &Edge, read: &[u8], mut line: Line) {
-    let (mut ours, theirs) = tokio::io::duplex(ANSWER_BYTES_MAX);
-    let service = service_fn(|request: Request<Incoming>| async move {
-        edge.metrics().requests.increment();
-        Ok::<_, Infallible>(match request.uri().path() {
-            "/demo/connections" => connections(edge).await,
-            _ => page(),
-        })
-    });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(theirs), service);
-    let answer = async {
-        let mut answer = Vec::new();
-        ours.write_all(read).await?;
-        ours.read_to_end(&mut answer).await?;
-        line.write_all(&answer).await?;
-        line.finish(read.len()).await
-    };
-    // The client may be gone, or slow: its own affair, and the demo's only.
-    let both = async { tokio::join!(connection, answer) };
-    let _ = tokio::time::timeout(edge.config().head_timeout, both).await;
+/// Writes the page.
+pub(in crate::edge) fn page(out: &mut Vec<u8>, manner: &Manner) {
+    reply::write(out, 200, PAGE_FIELDS.as_bytes(), PAGE.as_bytes(), manner);
 }
 
-fn page() -> Response<Full<Bytes>> {
-    let policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
-                  connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'";
-    answer(
-        "text/html; charset=utf-8",
-        Bytes::from_static(PAGE.as_bytes()),
-        Some(policy),
-    )
-}
-
-async fn connections(edge: &Edge) -> Response<Full<Bytes>> {
+/// Writes who is connected.
+pub(in crate::edge) async fn connections(edge: &Edge, out: &mut Vec<u8>, manner: &Manner) {
     let (named, total) = edge.sample(NAMED_MAX).await;
     let named = named.into_iter().map(|(id, transport)| {
         let id = match id {
@@ -73,17 +34,6 @@ async fn connections(edge: &Edge) -> Response<Full<Bytes>> {
     });
     let named: Vec<_> = named.collect();
     let body = serde_json::json!({ "connections": named, "total": total }).to_string();
-    answer("application/json", body.into(), None)
-}
-
-fn answer(content_type: &str, body: Bytes, policy: Option<&str>) -> Response<Full<Bytes>> {
-    let mut answer = Response::builder()
-        .header(CONTENT_TYPE, content_type)
-        .header(CACHE_CONTROL, "no-store");
-    if let Some(policy) = policy {
-        answer = answer.header(CONTENT_SECURITY_POLICY, policy);
-    }
-    answer
-        .body(Full::new(body))
-        .expect("these header values are valid")
+    let fields = b"Content-Type: application/json\r\nCache-Control: no-store\r\n";
+    reply::write(out, 200, fields, body.as_bytes(), manner);
 }

@@ -14,11 +14,13 @@ use crate::wire::Transport;
 
 /// The greeting of a connection. `retry` is what SSE clients are asked to wait before they come
 /// back, spread over a half to one and a half of it by `random` (between 0 and 1).
-/// `fields` are a handler's: one of them goes before one of ours of the same name.
+/// `fields` are a handler's: one of them goes before one of ours of the same name. `cors` are lines
+/// for scripts of other sites.
 pub(in crate::edge) fn greeting(
     framing: Framing,
     retry: Duration,
     fields: &[(Bytes, Bytes)],
+    cors: &[u8],
     random: f64,
     date: SystemTime,
 ) -> Bytes {
@@ -48,7 +50,7 @@ pub(in crate::edge) fn greeting(
             let _ = write!(head, "{name}: {value}\r\n");
         }
     }
-    write_fields(&mut head, fields);
+    write_fields(&mut head, fields, cors);
     head.extend_from_slice(b"Connection: close\r\n");
     if let Framing::Chunked | Framing::ChunkedSse = framing {
         head.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
@@ -65,7 +67,7 @@ mod tests {
 
     fn text(framing: Framing, random: f64) -> String {
         let retry = Duration::from_secs(2);
-        let bytes = greeting(framing, retry, &[], random, SystemTime::UNIX_EPOCH);
+        let bytes = greeting(framing, retry, &[], b"", random, SystemTime::UNIX_EPOCH);
         String::from_utf8(bytes.to_vec()).unwrap()
     }
 
@@ -88,7 +90,7 @@ mod tests {
             ("Set-Cookie".into(), "a=1".into()),
         ];
         let (second, date) = (Duration::from_secs(1), SystemTime::UNIX_EPOCH);
-        let bytes = greeting(Framing::Chunked, second, &fields, 0.5, date);
+        let bytes = greeting(Framing::Chunked, second, &fields, b"", 0.5, date);
         let text = String::from_utf8(bytes.to_vec()).unwrap();
         assert!(text.contains("\r\ncontent-type: text/plain\r\nSet-Cookie: a=1\r\n"));
         assert!(!text.contains("octet-stream"));

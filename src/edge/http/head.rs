@@ -1,18 +1,21 @@
 //! The head of a request: from bytes to what the routes need to know.
 //!
 //! Pure: bytes in, a request or a refusal out. Syntax is `httparse`'s affair; here are the rules
-//! of RFC 9112 that decide whether a request may be answered at all. No bodies: a held stream
-//! takes none.
+//! of RFC 9112 that decide whether a request may be answered at all. Bodies are read by others: here
+//! is only how long they are.
+
+use std::mem::MaybeUninit;
 
 use bytes::Bytes;
 
+use super::body::Length;
 use super::refusal::Refusal;
 
 /// Header fields that are looked at; a head with more is too large. Browsers send about 20.
 pub(in crate::edge) const HEADERS_MAX: usize = 64;
 
 /// What the routes need to know of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::edge) struct Head<'a> {
     pub(in crate::edge) method: &'a str,
     /// The path as it was sent, without the query, still percent-encoded.
@@ -25,17 +28,39 @@ pub(in crate::edge) struct Head<'a> {
     pub(in crate::edge) is_http10: bool,
     /// A body follows, or one of unknown length.
     pub(in crate::edge) has_body: bool,
+    /// How long it is.
+    pub(in crate::edge) body: Length,
+    /// The client may send another request when this one is answered.
+    pub(in crate::edge) is_persistent: bool,
+    /// The body comes when it is asked for (RFC 9110, section 10.1.1).
+    pub(in crate::edge) expects_continue: bool,
+    /// The site whose script asks.
+    pub(in crate::edge) origin: Option<&'a [u8]>,
+    /// Its browser asks whether the script may.
+    pub(in crate::edge) preflight: Option<Preflight<'a>>,
+    /// The client's credentials.
+    pub(in crate::edge) authorization: Option<&'a [u8]>,
+    /// The media type of the body is JSON.
+    pub(in crate::edge) is_json: bool,
     /// What the fields `X-Forwarded-For` say, in order and with commas between; mostly nothing.
     pub(in crate::edge) forwarded_for: Vec<u8>,
     /// Bytes of the head.
     pub(in crate::edge) length: usize,
 }
 
+/// What a browser asks before a script may send a request (Fetch, section 3.3.1).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::edge) struct Preflight<'a> {
+    pub(in crate::edge) method: &'a [u8],
+    pub(in crate::edge) headers: &'a [u8],
+}
+
 /// Reads the head at the beginning of `bytes`; `None` when it is not complete yet.
 pub(in crate::edge) fn parse(bytes: &[u8]) -> Result<Option<Head<'_>>, Refusal> {
-    let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut request = httparse::Request::new(&mut fields);
-    let length = match request.parse(bytes) {
+    // Most of the places stay empty: they are not worth a write each.
+    let mut fields = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut []);
+    let length = match request.parse_with_uninit_headers(bytes, &mut fields) {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(httparse::Error::TooManyHeaders) => return Err(Refusal::HeadTooLarge),
@@ -57,13 +82,15 @@ pub(in crate::edge) fn parse(bytes: &[u8]) -> Result<Option<Head<'_>>, Refusal> 
         query,
         accepts_events: false,
         is_http10,
-        has_body: false,
-        forwarded_for: Vec::new(),
+        is_persistent: !is_http10,
         length,
+        ..Head::default()
     };
     let mut hosts = 0;
     let mut lengths = 0;
     let mut codings = 0;
+    let mut closes = false;
+    let (mut wanted_method, mut wanted_headers) = (None, None);
     for field in request.headers.iter() {
         let value = field.value.trim_ascii();
         if field.name.eq_ignore_ascii_case("host") {
@@ -81,6 +108,7 @@ pub(in crate::edge) fn parse(bytes: &[u8]) -> Result<Option<Head<'_>>, Refusal> 
         } else if field.name.eq_ignore_ascii_case("transfer-encoding") {
             codings += 1;
             head.has_body = true;
+            head.body = Length::Chunked;
             if !value.eq_ignore_ascii_case(b"chunked") {
                 return Err(Refusal::BadRequest("Transfer-Encoding is not chunked"));
             }
@@ -90,8 +118,45 @@ pub(in crate::edge) fn parse(bytes: &[u8]) -> Result<Option<Head<'_>>, Refusal> 
                 return Err(Refusal::BadRequest("Content-Length is not a number"));
             }
             head.has_body |= value.iter().any(|&digit| digit != b'0');
+            head.body = Length::Known(number(value));
+        } else if field.name.eq_ignore_ascii_case("connection") {
+            for option in value.split(|&byte| byte == b',') {
+                let option = option.trim_ascii();
+                if option.eq_ignore_ascii_case(b"close") {
+                    closes = true;
+                } else if option.eq_ignore_ascii_case(b"keep-alive") {
+                    head.is_persistent = true;
+                }
+            }
+        } else if field.name.eq_ignore_ascii_case("expect") {
+            head.expects_continue = !is_http10 && value.eq_ignore_ascii_case(b"100-continue");
+        } else if field.name.eq_ignore_ascii_case("origin") {
+            if head.origin.replace(value).is_some() {
+                return Err(Refusal::BadRequest("more than one Origin field"));
+            }
+        } else if field
+            .name
+            .eq_ignore_ascii_case("access-control-request-method")
+        {
+            wanted_method = Some(value);
+        } else if field
+            .name
+            .eq_ignore_ascii_case("access-control-request-headers")
+        {
+            wanted_headers = Some(value);
+        } else if field.name.eq_ignore_ascii_case("authorization") {
+            if head.authorization.replace(value).is_some() {
+                return Err(Refusal::BadRequest("more than one Authorization field"));
+            }
+        } else if field.name.eq_ignore_ascii_case("content-type") {
+            head.is_json = is_json(value);
         }
     }
+    head.is_persistent &= !closes;
+    head.preflight = wanted_method.map(|method| Preflight {
+        method,
+        headers: wanted_headers.unwrap_or_default(),
+    });
     if hosts > 1 || hosts == 0 && !is_http10 {
         return Err(Refusal::BadRequest("exactly one Host field is needed"));
     }
@@ -169,6 +234,21 @@ fn path_of(target: &str) -> Result<(&str, &str), Refusal> {
 fn is_authority(text: &[u8]) -> bool {
     text.iter()
         .all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=:[]%".contains(byte))
+}
+
+/// The value of digits; [`u64::MAX`] for what is too large.
+fn number(digits: &[u8]) -> u64 {
+    digits.iter().fold(0_u64, |number, &digit| {
+        number
+            .saturating_mul(10)
+            .saturating_add(u64::from(digit.wrapping_sub(b'0')))
+    })
+}
+
+/// `application/json`, with parameters or without.
+fn is_json(media_type: &[u8]) -> bool {
+    let bare = media_type.split(|&byte| byte == b';').next();
+    bare.is_some_and(|bare| bare.trim_ascii().eq_ignore_ascii_case(b"application/json"))
 }
 
 fn names_event_stream(accept: &[u8]) -> bool {
@@ -254,6 +334,37 @@ mod tests {
         );
         let old = head("GET / HTTP/1.0\r\n\r\n").unwrap().unwrap();
         assert!(old.is_http10);
+    }
+
+    #[test]
+    fn bodies_and_what_follows_are_told() {
+        let told = |version: &str, fields: &str| {
+            let text = format!("POST / {version}\r\nHost: a\r\n{fields}\r\n");
+            let head = head(&text).unwrap().unwrap();
+            (head.body, head.has_body, head.is_persistent)
+        };
+        let none = (Length::Known(0), false, true);
+        assert_eq!(told("HTTP/1.1", ""), none);
+        assert_eq!(
+            told(
+                "HTTP/1.1",
+                "Content-Length: 0012\r\nConnection: x, Close\r\n"
+            ),
+            (Length::Known(12), true, false)
+        );
+        let far = "Content-Length: 99999999999999999999999\r\n";
+        assert_eq!(told("HTTP/1.1", far).0, Length::Known(u64::MAX));
+        let chunked = "Transfer-Encoding: chunked\r\n";
+        assert_eq!(told("HTTP/1.1", chunked), (Length::Chunked, true, true));
+        assert!(!told("HTTP/1.0", "").2);
+        assert!(told("HTTP/1.0", "Connection: Keep-Alive\r\n").2);
+        assert!(
+            !told(
+                "HTTP/1.0",
+                "Connection: close\r\nConnection: keep-alive\r\n"
+            )
+            .2
+        );
     }
 
     proptest! {

@@ -45,23 +45,20 @@ impl Line {
         self.ahead = ahead;
     }
 
-    /// Reads more into `buffer`: at least a byte.
-    pub(in crate::edge) async fn read(&mut self, buffer: &mut BytesMut) -> Result<(), Broken> {
+    /// Reads more into `buffer`: at least a byte, and about `room` at most. While nothing comes no room
+    /// is kept for it. Dropped before its end it has read nothing.
+    pub(in crate::edge) async fn read(
+        &mut self,
+        buffer: &mut BytesMut,
+        room: usize,
+    ) -> Result<(), Broken> {
         let Some(session) = &mut self.session else {
-            buffer.reserve(READ_BYTES);
-            return match self.stream.read_buf(buffer).await {
-                Ok(0) | Err(_) => Err(Broken::Gone),
-                Ok(_) => Ok(()),
-            };
+            return read(&self.stream, buffer, room).await;
         };
         let (mut plain, mut outgoing) = (Vec::new(), Vec::new());
         while plain.is_empty() {
             if self.ahead.is_empty() {
-                self.ahead.reserve(READ_BYTES);
-                match self.stream.read_buf(&mut self.ahead).await {
-                    Ok(0) | Err(_) => return Err(Broken::Gone),
-                    Ok(_) => {}
-                }
+                read(&self.stream, &mut self.ahead, room).await?;
             }
             let received = session.receive(&self.ahead.split(), &mut plain, &mut outgoing);
             let written = self.stream.write_all(&outgoing).await;
@@ -113,5 +110,17 @@ impl Line {
         self,
     ) -> io::Result<(std::net::TcpStream, Option<Box<Session>>)> {
         Ok((self.stream.into_std()?, self.session))
+    }
+}
+
+async fn read(stream: &TcpStream, buffer: &mut BytesMut, room: usize) -> Result<(), Broken> {
+    loop {
+        stream.readable().await.map_err(|_| Broken::Gone)?;
+        buffer.reserve(room);
+        match stream.try_read_buf(buffer) {
+            Ok(1..) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Ok(0) | Err(_) => return Err(Broken::Gone),
+        }
     }
 }

@@ -1,11 +1,13 @@
 //! Refusals: a status, what is wrong, and what to do about it, in one short answer.
 //!
-//! Every refusal closes the connection: after a request that was not understood, what follows on
-//! the socket cannot be understood either.
+//! A refusal closes the connection: after a request that was not understood, what follows on the
+//! socket cannot be understood either. Only where a request was understood and nobody answered it the
+//! connection goes on: that is `exchange`'s to say.
 
 use std::io::Write;
 use std::time::SystemTime;
 
+use super::reply::phrase;
 use crate::metrics::{self, TokenRefused};
 
 /// Why a request is refused.
@@ -15,22 +17,30 @@ pub(in crate::edge) enum Refusal {
     BadRequest(&'static str),
     /// No route has this path.
     NotFound,
-    /// The route exists and has only the method GET.
-    MethodNotAllowed,
+    /// The route exists and has only these methods.
+    MethodNotAllowed(&'static str),
     /// The head was not complete in time.
     Timeout,
+    /// The body was not.
+    BodyTimeout,
     /// The route takes no body.
     Body,
+    /// The body has too many bytes.
+    BodyTooLarge,
+    /// The site whose script asks is not listed.
+    Origin,
+    /// The credentials are missing, or wrong.
+    Unauthorized(&'static str),
+    /// A handler did not answer in time.
+    Late,
+    /// A handler's answer is none.
+    BadAnswer,
     /// The id is longer than ids may be.
     IdTooLong,
     /// The head has too many bytes or fields.
     HeadTooLarge,
     /// A limit on connections is reached.
     Unavailable(&'static str),
-    /// A handler did not answer in time.
-    Late,
-    /// A handler's answer is none.
-    BadAnswer,
     /// It has no good token, or one for another id.
     Token(TokenRefused),
     /// Neither HTTP/1.0 nor HTTP/1.1.
@@ -55,86 +65,119 @@ impl Refusal {
 
     /// Its label in `lariat_refused_total`.
     pub(in crate::edge) fn label(&self) -> metrics::Refused {
-        match self {
-            Refusal::BadRequest(_) => metrics::Refused::BadRequest,
-            Refusal::NotFound => metrics::Refused::NotFound,
-            Refusal::MethodNotAllowed => metrics::Refused::MethodNotAllowed,
-            Refusal::Timeout => metrics::Refused::Timeout,
-            Refusal::Body => metrics::Refused::ContentTooLarge,
-            Refusal::IdTooLong => metrics::Refused::UriTooLong,
-            Refusal::HeadTooLarge => metrics::Refused::HeadTooLarge,
-            Refusal::Unavailable(_) => metrics::Refused::Unavailable,
-            Refusal::Late => metrics::Refused::GatewayTimeout,
-            Refusal::BadAnswer => metrics::Refused::Internal,
-            Refusal::Token(TokenRefused::Several) => metrics::Refused::BadRequest,
-            Refusal::Token(TokenRefused::OtherId) => metrics::Refused::Forbidden,
-            Refusal::Token(_) => metrics::Refused::Unauthorized,
-            Refusal::Version => metrics::Refused::VersionNotSupported,
+        match self.status() {
+            401 => metrics::Refused::Unauthorized,
+            403 => metrics::Refused::Forbidden,
+            404 => metrics::Refused::NotFound,
+            405 => metrics::Refused::MethodNotAllowed,
+            408 => metrics::Refused::Timeout,
+            413 => metrics::Refused::ContentTooLarge,
+            414 => metrics::Refused::UriTooLong,
+            431 => metrics::Refused::HeadTooLarge,
+            500 => metrics::Refused::Internal,
+            503 => metrics::Refused::Unavailable,
+            504 => metrics::Refused::GatewayTimeout,
+            505 => metrics::Refused::VersionNotSupported,
+            _ => metrics::Refused::BadRequest,
         }
     }
 
-    /// The whole answer.
-    pub(in crate::edge) fn answer(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        self.write(&mut out);
-        out
+    /// Its status.
+    pub(in crate::edge) fn status(&self) -> u16 {
+        match self {
+            Refusal::BadRequest(_) => 400,
+            Refusal::Unauthorized(_) => 401,
+            Refusal::Origin => 403,
+            Refusal::NotFound => 404,
+            Refusal::MethodNotAllowed(_) => 405,
+            Refusal::Timeout | Refusal::BodyTimeout => 408,
+            Refusal::Body | Refusal::BodyTooLarge => 413,
+            Refusal::IdTooLong => 414,
+            Refusal::HeadTooLarge => 431,
+            Refusal::Token(TokenRefused::Several) => 400,
+            Refusal::Token(TokenRefused::OtherId) => 403,
+            Refusal::Token(_) => 401,
+            Refusal::BadAnswer => 500,
+            Refusal::Unavailable(_) => 503,
+            Refusal::Late => 504,
+            Refusal::Version => 505,
+        }
     }
 
-    /// The same into a buffer that is used again: in a storm nothing is allocated.
-    pub(in crate::edge) fn write(&self, out: &mut Vec<u8>) {
-        let (status, what) = match self {
-            Refusal::BadRequest(what) => ("400 Bad Request", *what),
-            Refusal::NotFound => ("404 Not Found", "no route has this path; try /stream/{id}"),
-            Refusal::MethodNotAllowed => ("405 Method Not Allowed", "this path has only GET"),
-            Refusal::Timeout => ("408 Request Timeout", "the request head took too long"),
-            Refusal::Body => ("413 Content Too Large", "this path takes no body"),
-            Refusal::IdTooLong => ("414 URI Too Long", "an id has at most 255 bytes"),
-            Refusal::HeadTooLarge => (
-                "431 Request Header Fields Too Large",
-                "the request head is too large",
-            ),
-            Refusal::Unavailable(what) => ("503 Service Unavailable", *what),
-            Refusal::Late => ("504 Gateway Timeout", "the handler took too long"),
-            Refusal::BadAnswer => ("500 Internal Server Error", "the handler's answer is none"),
-            Refusal::Token(reason) => (status_of(*reason), explain(*reason)),
-            Refusal::Version => ("505 HTTP Version Not Supported", "HTTP/1.1 is spoken here"),
-        };
-        let date = httpdate::HttpDate::from(SystemTime::now());
-        let length = what.len() + 1;
-        // A Vec takes what is written.
-        let _ = write!(
-            out,
-            "HTTP/1.1 {status}\r\nDate: {date}\r\nContent-Type: text/plain; charset=utf-8\r\n\
-             Content-Length: {length}\r\nCache-Control: no-store\r\nConnection: close\r\n"
+    /// What is wrong, in words.
+    pub(in crate::edge) fn what(&self) -> &'static str {
+        match self {
+            Refusal::BadRequest(what)
+            | Refusal::Unavailable(what)
+            | Refusal::Unauthorized(what) => what,
+            Refusal::Origin => "this origin is not in http.cors_origins",
+            Refusal::NotFound => "no route has this path; try /stream/{id}",
+            Refusal::MethodNotAllowed(_) => "this path has other methods: see Allow",
+            Refusal::Timeout => "the request head took too long",
+            Refusal::BodyTimeout => "the request body took too long",
+            Refusal::Body => "this path takes no body",
+            Refusal::BodyTooLarge => "the request body is too large",
+            Refusal::IdTooLong => "an id has at most 255 bytes",
+            Refusal::HeadTooLarge => "the request head is too large",
+            Refusal::Token(reason) => explain(*reason),
+            Refusal::BadAnswer => "the handler's answer is none",
+            Refusal::Late => "the handler took too long",
+            Refusal::Version => "HTTP/1.1 is spoken here",
+        }
+    }
+
+    /// The fields that only some refusals have, with those that all have.
+    pub(in crate::edge) fn write_fields(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(
+            b"Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n",
         );
-        let _ = match self {
-            Refusal::MethodNotAllowed => write!(out, "Allow: GET\r\n"),
-            Refusal::Unavailable(_) => {
-                let base = Self::RETRY_AFTER_SECONDS;
-                write!(out, "Retry-After: {}\r\n", base + fastrand::u8(0..=base))
-            }
+        // A Vec takes what is written.
+        let _ = match (self, self.status()) {
+            (Refusal::MethodNotAllowed(methods), _) => write!(out, "Allow: {methods}\r\n"),
             // RFC 6750, section 3.
-            Refusal::Token(TokenRefused::Missing) => write!(out, "WWW-Authenticate: Bearer\r\n"),
-            Refusal::Token(reason) => {
+            (Refusal::Unauthorized(_) | Refusal::Token(TokenRefused::Missing), _) => {
+                write!(out, "WWW-Authenticate: Bearer\r\n")
+            }
+            (Refusal::Token(reason), _) => {
                 let error = match reason {
                     TokenRefused::Several => "invalid_request",
                     TokenRefused::OtherId => "insufficient_scope",
                     _ => "invalid_token",
                 };
-                let field = "WWW-Authenticate: Bearer error=";
+                let (field, what) = ("WWW-Authenticate: Bearer error=", self.what());
                 write!(out, "{field}\"{error}\", error_description=\"{what}\"\r\n")
+            }
+            (_, 503) => {
+                let base = Self::RETRY_AFTER_SECONDS;
+                write!(out, "Retry-After: {}\r\n", base + fastrand::u8(0..=base))
             }
             _ => Ok(()),
         };
-        let _ = write!(out, "\r\n{what}\n");
     }
-}
 
-fn status_of(reason: TokenRefused) -> &'static str {
-    match reason {
-        TokenRefused::Several => "400 Bad Request",
-        TokenRefused::OtherId => "403 Forbidden",
-        _ => "401 Unauthorized",
+    /// The whole answer.
+    pub(in crate::edge) fn answer(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.write(&mut out, b"");
+        out
+    }
+
+    /// The same into a buffer that is used again; `fields` are more lines of its head.
+    pub(in crate::edge) fn write(&self, out: &mut Vec<u8>, fields: &[u8]) {
+        let (status, what) = (self.status(), self.what());
+        let date = httpdate::HttpDate::from(SystemTime::now());
+        // A Vec takes what is written.
+        let _ = write!(
+            out,
+            "HTTP/1.1 {status} {}\r\nDate: {date}\r\nContent-Length: {}\r\nConnection: close\r\n",
+            phrase(status),
+            what.len() + 1
+        );
+        self.write_fields(out);
+        out.extend_from_slice(fields);
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(what.as_bytes());
+        out.push(b'\n');
     }
 }
 

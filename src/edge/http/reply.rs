@@ -1,28 +1,96 @@
-//! The head of an answer whose status and fields somebody else chose: a handler in Erlang.
+//! Answers with a length, after which the connection may go on: ours, and those that a handler in
+//! Erlang chose.
 //!
-//! Pure. What the fields may be, `ask` has checked; here they only meet those that are ours: the date,
-//! the length, and what becomes of the connection.
+//! Pure: bytes into a buffer. What a handler's fields may be, `ask` has checked; here they only meet
+//! those that are ours: the date, the length, what scripts of other sites may read, and what becomes
+//! of the connection. Refusals, after which it closes, are `refusal`'s.
 
 use std::io::Write;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 
-/// What becomes of the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::edge) enum Then {
-    /// It closes.
-    Close,
+use super::refusal::Refusal;
+
+/// How an answer is sent.
+#[derive(Clone, Debug)]
+pub(in crate::edge) struct Manner {
+    /// To a HEAD request: the head alone.
+    pub(in crate::edge) is_head: bool,
+    /// To HTTP/1.0, which has to be told that the connection goes on.
+    pub(in crate::edge) is_old: bool,
+    /// Nothing follows.
+    pub(in crate::edge) closes: bool,
+    /// Fields for scripts of other sites, each with its line end.
+    pub(in crate::edge) cors: Bytes,
 }
 
-/// Writes a head. `length` is that of the body, which follows unless the status forbids it.
-pub(in crate::edge) fn write_head(
+/// Writes an answer of ours; `fields` are lines with their ends.
+pub(in crate::edge) fn write(
+    out: &mut Vec<u8>,
+    status: u16,
+    fields: &[u8],
+    body: &[u8],
+    manner: &Manner,
+) {
+    begin(out, status);
+    out.extend_from_slice(&manner.cors);
+    out.extend_from_slice(fields);
+    end(out, status, body, manner);
+}
+
+/// Writes the answer that a handler has given.
+pub(in crate::edge) fn write_reply(
     out: &mut Vec<u8>,
     status: u16,
     fields: &[(Bytes, Bytes)],
-    length: usize,
-    then: Then,
+    body: &[u8],
+    manner: &Manner,
 ) {
+    begin(out, status);
+    write_fields(out, fields, &manner.cors);
+    end(out, status, body, manner);
+}
+
+/// Writes the short answer of a handler that turns a client away.
+pub(in crate::edge) fn write_reject(
+    out: &mut Vec<u8>,
+    status: u16,
+    reason: &[u8],
+    manner: &Manner,
+) {
+    let fields = b"Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n\
+                   X-Content-Type-Options: nosniff\r\n";
+    write(out, status, fields, reason, manner);
+}
+
+/// Writes a refusal after which the connection may go on: the request was understood, and there is
+/// no answer to it.
+pub(in crate::edge) fn write_refusal(out: &mut Vec<u8>, refusal: &Refusal, manner: &Manner) {
+    let mut fields = Vec::new();
+    refusal.write_fields(&mut fields);
+    let what = format!("{}\n", refusal.what());
+    write(out, refusal.status(), &fields, what.as_bytes(), manner);
+}
+
+/// Writes fields that a handler chose, a line each. Where the config says what other sites may read,
+/// the handler does not.
+pub(in crate::edge) fn write_fields(out: &mut Vec<u8>, fields: &[(Bytes, Bytes)], cors: &[u8]) {
+    const CORS: &[u8] = b"access-control-allow-";
+    out.extend_from_slice(cors);
+    for (name, value) in fields {
+        let begin = name.get(..CORS.len()).unwrap_or_default();
+        if !cors.is_empty() && begin.eq_ignore_ascii_case(CORS) {
+            continue;
+        }
+        out.extend_from_slice(name);
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+fn begin(out: &mut Vec<u8>, status: u16) {
     let date = httpdate::HttpDate::from(SystemTime::now());
     // A Vec takes what is written.
     let _ = write!(
@@ -30,23 +98,21 @@ pub(in crate::edge) fn write_head(
         "HTTP/1.1 {status} {}\r\nDate: {date}\r\n",
         phrase(status)
     );
-    write_fields(out, fields);
-    if has_body(status) {
-        let _ = write!(out, "Content-Length: {length}\r\n");
-    }
-    match then {
-        Then::Close => out.extend_from_slice(b"Connection: close\r\n"),
-    }
-    out.extend_from_slice(b"\r\n");
 }
 
-/// Writes fields, a line each.
-pub(in crate::edge) fn write_fields(out: &mut Vec<u8>, fields: &[(Bytes, Bytes)]) {
-    for (name, value) in fields {
-        out.extend_from_slice(name);
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value);
-        out.extend_from_slice(b"\r\n");
+fn end(out: &mut Vec<u8>, status: u16, body: &[u8], manner: &Manner) {
+    if has_body(status) {
+        // A Vec takes what is written.
+        let _ = write!(out, "Content-Length: {}\r\n", body.len());
+    }
+    if manner.closes {
+        out.extend_from_slice(b"Connection: close\r\n");
+    } else if manner.is_old {
+        out.extend_from_slice(b"Connection: keep-alive\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+    if has_body(status) && !manner.is_head {
+        out.extend_from_slice(body);
     }
 }
 
@@ -56,7 +122,7 @@ pub(in crate::edge) fn has_body(status: u16) -> bool {
 }
 
 /// What people call it; nothing is a phrase, too (RFC 9112, section 4).
-fn phrase(status: u16) -> &'static str {
+pub(in crate::edge) fn phrase(status: u16) -> &'static str {
     match status {
         200 => "OK",
         201 => "Created",
@@ -81,6 +147,7 @@ fn phrase(status: u16) -> &'static str {
         410 => "Gone",
         412 => "Precondition Failed",
         413 => "Content Too Large",
+        414 => "URI Too Long",
         415 => "Unsupported Media Type",
         418 => "I'm a teapot",
         422 => "Unprocessable Content",
@@ -88,12 +155,14 @@ fn phrase(status: u16) -> &'static str {
         425 => "Too Early",
         428 => "Precondition Required",
         429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
         451 => "Unavailable For Legal Reasons",
         500 => "Internal Server Error",
         501 => "Not Implemented",
         502 => "Bad Gateway",
         503 => "Service Unavailable",
         504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
         _ => "",
     }
 }
@@ -102,20 +171,62 @@ fn phrase(status: u16) -> &'static str {
 mod tests {
     use super::*;
 
-    fn head(status: u16, length: usize) -> String {
+    const PLAIN: Manner = Manner {
+        is_head: false,
+        is_old: false,
+        closes: false,
+        cors: Bytes::new(),
+    };
+
+    fn written(status: u16, name: &'static str, manner: &Manner) -> String {
+        let fields = [(name.into(), "x".into())];
         let mut out = Vec::new();
-        let fields = [("Location".into(), "/login".into())];
-        write_head(&mut out, status, &fields, length, Then::Close);
+        write_reply(&mut out, status, &fields, b"body", manner);
         String::from_utf8(out).unwrap()
     }
 
     #[test]
-    fn a_head_has_their_fields_and_ours() {
-        let text = head(302, 5);
+    fn an_answer_has_its_length_and_leaves_the_connection() {
+        let text = written(302, "Location", &PLAIN);
         assert!(text.starts_with("HTTP/1.1 302 Found\r\nDate: "), "{text}");
-        let end = "\r\nLocation: /login\r\nContent-Length: 5\r\nConnection: close\r\n\r\n";
-        assert!(text.ends_with(end), "{text}");
-        assert!(head(599, 0).starts_with("HTTP/1.1 599 \r\n"));
-        assert!(!head(204, 5).contains("Content-Length"));
+        assert!(
+            text.ends_with("Location: x\r\nContent-Length: 4\r\n\r\nbody"),
+            "{text}"
+        );
+        assert!(!text.contains("Connection"));
+        let closes = Manner {
+            closes: true,
+            is_head: true,
+            ..PLAIN
+        };
+        let text = written(599, "X", &closes);
+        assert!(text.starts_with("HTTP/1.1 599 \r\n"), "{text}");
+        assert!(
+            text.ends_with("Content-Length: 4\r\nConnection: close\r\n\r\n"),
+            "{text}"
+        );
+        for status in [204, 304] {
+            let text = written(status, "X", &PLAIN);
+            assert!(
+                text.ends_with("\r\n\r\n") && !text.contains("Content-Length"),
+                "{text}"
+            );
+        }
+        let old = Manner {
+            is_old: true,
+            ..PLAIN
+        };
+        assert!(written(200, "X", &old).contains("Connection: keep-alive\r\n"));
+    }
+
+    #[test]
+    fn there_is_one_rule_for_other_sites() {
+        let cors = Manner {
+            cors: Bytes::from_static(b"Access-Control-Allow-Origin: https://a\r\n"),
+            ..PLAIN
+        };
+        let own = "access-control-allow-origin";
+        assert!(!written(200, own, &cors).contains("origin: x"));
+        assert!(written(200, own, &PLAIN).contains("origin: x"));
     }
 }

@@ -35,7 +35,13 @@ pub enum Access {
 }
 
 /// What is served so far.
-const KINDS: [Kind; 2] = [Kind::Stream, Kind::Poll];
+const KINDS: [Kind; 5] = [
+    Kind::Stream,
+    Kind::Poll,
+    Kind::Request,
+    Kind::Batch,
+    Kind::Publish,
+];
 
 impl Route {
     /// A route on this path, with what is usual.

@@ -9,7 +9,7 @@ use super::head::Head;
 use super::pattern::decode;
 use super::refusal::Refusal;
 use super::route::{Access, Route};
-use crate::wire::Id;
+use crate::wire::{Id, Kind};
 
 /// The longest id a path may carry, in bytes after decoding; that of a node name, and more than
 /// any UUID, hash or e-mail address needs.
@@ -25,16 +25,18 @@ pub(in crate::edge) enum Destination {
     Answered { route: Arc<Route> },
     /// `GET /` and what the page there asks for.
     Demo,
+    /// `OPTIONS *`: nothing in particular (RFC 9110, section 9.3.7).
+    Server,
 }
 
 /// The route of a request.
-pub(in crate::edge) fn route(
+pub(in crate::edge) fn find(
     head: &Head<'_>,
     routes: &[Arc<Route>],
     demo: bool,
 ) -> Result<Destination, Refusal> {
     let path = head.path;
-    let destination = match routes.iter().find(|route| route.path.fits(path)) {
+    Ok(match routes.iter().find(|route| route.path.fits(path)) {
         Some(route) if route.kind.is_held() => Destination::Held {
             route: Arc::clone(route),
             id: match route.access {
@@ -43,23 +45,46 @@ pub(in crate::edge) fn route(
                 Access::Ask | Access::Token => None,
             },
         },
-        Some(route) => {
-            let route = Arc::clone(route);
-            return Ok(Destination::Answered { route });
-        }
+        Some(route) => Destination::Answered {
+            route: Arc::clone(route),
+        },
         None if demo && matches!(path, "/" | "/demo/connections") => Destination::Demo,
+        None if path == "*" && head.method == "OPTIONS" => Destination::Server,
         None => return Err(Refusal::NotFound),
-    };
-    if head.method != "GET" {
-        return Err(Refusal::MethodNotAllowed);
-    }
-    if head.has_body {
-        return Err(Refusal::Body);
-    }
-    Ok(destination)
+    })
 }
 
-fn id(route: &Route, path: &str) -> Result<Id, Refusal> {
+impl Destination {
+    /// The methods that it has; `None` when they are its handler's affair.
+    pub(in crate::edge) fn methods(&self) -> Option<&'static str> {
+        match self {
+            Destination::Held { .. } => Some("GET"),
+            Destination::Demo => Some("GET, HEAD"),
+            Destination::Server => Some("GET, HEAD, POST, OPTIONS"),
+            Destination::Answered { route } => match route.kind {
+                Kind::Request => None,
+                _ => Some("POST"),
+            },
+        }
+    }
+
+    /// Whether it may be asked like this.
+    pub(in crate::edge) fn admit(&self, head: &Head<'_>) -> Result<(), Refusal> {
+        if let Some(methods) = self.methods()
+            && !methods.split(", ").any(|method| method == head.method)
+        {
+            return Err(Refusal::MethodNotAllowed(methods));
+        }
+        match self {
+            Destination::Answered { .. } => Ok(()),
+            _ if head.has_body => Err(Refusal::Body),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The id in the path of a request to this route.
+pub(in crate::edge) fn id(route: &Route, path: &str) -> Result<Id, Refusal> {
     let segment = route.path.id(path).ok_or(Refusal::NotFound)?;
     let segment = decode(segment)?;
     if segment.len() > ID_BYTES_MAX {
@@ -76,14 +101,9 @@ mod tests {
         let head = Head {
             method: "GET",
             path,
-            query: "",
-            accepts_events: true,
-            is_http10: false,
-            has_body: false,
-            forwarded_for: Vec::new(),
-            length: 0,
+            ..Head::default()
         };
-        route(&head, &[Arc::default()], demo)
+        find(&head, &[Arc::default()], demo)
     }
 
     fn stream(id: Id) -> Result<Destination, Refusal> {

@@ -12,17 +12,18 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::bearer::Bearer;
+use super::order::{self, Order};
 use super::refusal::Refusal;
-use super::reply::write_fields;
+use super::reply::{Manner, write_fields};
 use super::route::Access;
-use super::routing::{Destination, route};
+use super::routing::{Destination, find};
 use super::{asking, greeting, head};
-use crate::edge::Edge;
 use crate::edge::door::addresses::Guest;
 use crate::edge::door::permit::Permit;
 use crate::edge::door::tls::TlsRules;
 use crate::edge::shard::queue::Adoption;
 use crate::edge::shard::session::Session;
+use crate::edge::{Config, Edge};
 use crate::hub::{self, Cursor, Framing, NoCursor, WhenFull};
 use crate::wire::{AcceptOptions, Handler, Heartbeat, Id, Kind, Request};
 
@@ -43,6 +44,10 @@ pub(in crate::edge) struct Visitor {
     pub(in crate::edge) tls: Option<TlsRules>,
     /// Its place among the heads that are being read.
     pub(in crate::edge) head: Option<OwnedSemaphorePermit>,
+    /// Its place among the connections, once an ordinary request has been answered on it.
+    pub(in crate::edge) permit: Option<Permit>,
+    /// The client and whether it is a proxy, as the connection says and not one of its requests.
+    pub(in crate::edge) by_connection: (Option<SocketAddr>, bool),
 }
 
 /// What becomes of a connection.
@@ -53,10 +58,10 @@ pub(in crate::edge) enum Verdict {
     Ask(Box<Inquiry>),
     /// Its token decides.
     Check(Box<Guarded>),
-    /// The demo answers it.
-    Demo,
-    /// It is refused.
-    Refuse(Refusal),
+    /// It is an ordinary request.
+    Answer(Order),
+    /// It is refused. The fields are for scripts of other sites.
+    Refuse(Refusal, Bytes),
 }
 
 /// Where and how a connection is held.
@@ -69,6 +74,8 @@ pub(in crate::edge) struct Place {
     fields: Vec<(Bytes, Bytes)>,
     heartbeat: Option<Heartbeat>,
     after: After,
+    /// Fields for scripts of other sites.
+    cors: Bytes,
     permit: Permit,
 }
 
@@ -82,6 +89,8 @@ pub(in crate::edge) struct Inquiry {
     framing: Framing,
     when_full: WhenFull,
     after: After,
+    /// How it is answered when it is not accepted.
+    pub(in crate::edge) manner: Manner,
     /// Its place, while the handler thinks: so that it finds one when it is accepted.
     permit: Permit,
 }
@@ -93,6 +102,8 @@ pub(in crate::edge) struct Guarded {
     when_full: WhenFull,
     handler: Option<Handler>,
     after: After,
+    /// Fields for scripts of other sites.
+    pub(in crate::edge) cors: Bytes,
     permit: Permit,
 }
 
@@ -108,6 +119,7 @@ impl Guarded {
             fields: Vec::new(),
             heartbeat: None,
             after: self.after,
+            cors: self.cors,
             permit: self.permit,
         })
     }
@@ -129,6 +141,7 @@ impl Inquiry {
             fields: options.headers,
             heartbeat: options.heartbeat,
             after: self.after,
+            cors: self.manner.cors,
             permit: self.permit,
         }
     }
@@ -137,30 +150,46 @@ impl Inquiry {
 impl Visitor {
     /// Judges the request at the beginning of `read`; `None` when its head is not complete yet.
     pub(in crate::edge) fn judge(&mut self, edge: &Edge, read: &[u8]) -> Option<Verdict> {
-        let bytes_max = edge.config().head_bytes_max;
+        let config = edge.config();
+        let bytes_max = config.head_bytes_max;
+        let mut cors = Bytes::new();
         let verdict = match head::parse(read) {
             Ok(None) if read.len() <= bytes_max => return None,
-            Ok(Some(head)) if head.length <= bytes_max => self.answer(edge, &head, read),
+            Ok(Some(head)) if head.length <= bytes_max => {
+                cors = config.cors.fields(head.origin);
+                self.answer(edge, &config, &head, read, &cors)
+            }
             Ok(_) => Err(Refusal::HeadTooLarge),
             Err(refusal) => Err(refusal),
         };
-        Some(verdict.unwrap_or_else(Verdict::Refuse))
+        Some(verdict.unwrap_or_else(|refusal| Verdict::Refuse(refusal, cors)))
     }
 
     fn answer(
         &mut self,
         edge: &Edge,
+        config: &Config,
         head: &head::Head<'_>,
         read: &[u8],
+        cors: &Bytes,
     ) -> Result<Verdict, Refusal> {
-        let config = edge.config();
-        let found = route(head, &config.routes, config.demo)?;
+        let found = find(head, &config.routes, config.demo)?;
         self.has_forwarded(edge, &head.forwarded_for)?;
-        let (route, id) = match found {
-            Destination::Held { route, id } => (route, id),
-            Destination::Demo => return Ok(Verdict::Demo),
-            // The config has no such route.
-            Destination::Answered { .. } => return Err(Refusal::NotFound),
+        let peer = self.forwarded.or(self.peer);
+        let mut manner = Manner {
+            is_head: head.method == "HEAD",
+            is_old: head.is_http10,
+            closes: !head.is_persistent || edge.is_stopping(),
+            cors: cors.clone(),
+        };
+        if let Some(task) = order::task(config, &found, head, read, peer)? {
+            let bearer = order::bearer(&found, &task, head, read)?;
+            let order = Order::new(config, task, bearer, head, manner)?;
+            self.permit = Some(self.permit(edge)?);
+            return Ok(Verdict::Answer(order));
+        }
+        let Destination::Held { route, id } = found else {
+            return Err(Refusal::NotFound);
         };
         let framing = match route.kind {
             Kind::Poll => Framing::Poll,
@@ -168,7 +197,6 @@ impl Visitor {
         };
         let after = after(head.query);
         let when_full = route.when_full.unwrap_or(config.when_full);
-        let acquire = |guest| edge.permits().acquire(guest).ok_or(Refusal::CONNECTIONS);
         if route.access == Access::Token {
             return Ok(Verdict::Check(Box::new(Guarded {
                 bearer: Bearer::new(head, read, id),
@@ -176,7 +204,8 @@ impl Visitor {
                 when_full,
                 handler: route.handler.clone(),
                 after,
-                permit: acquire(self.guest.take())?,
+                cors: manner.cors,
+                permit: self.permit(edge)?,
             })));
         }
         if let Some(id) = id {
@@ -188,18 +217,51 @@ impl Visitor {
                 fields: Vec::new(),
                 heartbeat: None,
                 after,
-                permit: acquire(self.guest.take())?,
+                cors: manner.cors,
+                permit: self.permit(edge)?,
             }));
         }
         let handler = route.handler.as_ref().ok_or(Refusal::NotFound)?;
-        let peer = self.forwarded.or(self.peer);
+        manner.closes = true;
         Ok(Verdict::Ask(Box::new(Inquiry {
             request: Arc::new(asking::request(head, read, &route, handler, peer)?),
             framing,
             when_full,
             after,
-            permit: acquire(self.guest.take())?,
+            manner,
+            permit: self.permit(edge)?,
         })))
+    }
+
+    /// Its place among the connections, which it may have already.
+    fn permit(&mut self, edge: &Edge) -> Result<Permit, Refusal> {
+        let guest = self.guest.take();
+        match self.permit.take() {
+            Some(mut permit) => {
+                if guest.is_some() {
+                    permit.change_guest(guest);
+                }
+                Ok(permit)
+            }
+            None => edge.permits().acquire(guest).ok_or(Refusal::CONNECTIONS),
+        }
+    }
+
+    /// What is known now, the connection says: all its requests are this client's, or that proxy's.
+    pub(in crate::edge) fn is_known(&mut self) {
+        self.by_connection = (self.forwarded, self.is_proxied);
+    }
+
+    /// Another request may follow; behind a proxy it may be another client's.
+    pub(in crate::edge) fn again(&mut self) {
+        let (forwarded, is_proxied) = self.by_connection;
+        if is_proxied {
+            self.forwarded = forwarded;
+            self.is_proxied = true;
+            if let Some(permit) = &mut self.permit {
+                permit.change_guest(None);
+            }
+        }
     }
 
     /// Whose connection it is by the word of a proxy that we trust. An error is the limit of that
@@ -243,6 +305,8 @@ impl Visitor {
         let (framing, retry) = (place.framing, edge.config().retry);
         let (random, now) = (fastrand::f64(), SystemTime::now());
         let poll = (framing == Framing::Poll).then(|| poll(edge, &place, random));
+        let (fields, cors) = (&place.fields, &place.cors);
+        let greeting = greeting::greeting(framing, retry, fields, cors, random, now);
         Adoption {
             socket,
             session,
@@ -254,7 +318,7 @@ impl Visitor {
             handler: place.handler,
             heartbeat: place.heartbeat,
             poll,
-            greeting: greeting::greeting(framing, retry, &place.fields, random, now),
+            greeting,
             permit: place.permit,
         }
     }
@@ -263,7 +327,7 @@ impl Visitor {
 /// What the shard is asked by a poll. `random`, between 0 and 1, spreads those that came together.
 fn poll(edge: &Edge, place: &Place, random: f64) -> Box<hub::Ask> {
     let mut fields = Vec::new();
-    write_fields(&mut fields, &place.fields);
+    write_fields(&mut fields, &place.fields, &place.cors);
     Box::new(hub::Ask {
         after: place.after,
         wait: edge.config().poll_timeout.mul_f64(0.8 + 0.4 * random),
