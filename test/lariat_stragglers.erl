@@ -13,6 +13,9 @@
 
 -import(lariat_site, [call/4, metric/2]).
 
+%% How often the bench measures without and with one slow reader.
+-define(PAIRS, 7).
+
 %% The node is asked to send this long at a time, within the bound of the suites' calls.
 -define(ROUNDS_AT_A_TIME, 20).
 
@@ -63,8 +66,8 @@ run(Edge, App, #{fast := Fast, slow := Slow, rounds := Rounds, bytes := Bytes}) 
         peak_bytes => lariat_trend:peak_bytes(Edge)
     }).
 
-%% @doc For the bench: connections, messages to each, their bytes, directory. Without, with one slow
-%% reader, without, with; then with a tenth of them slow. With both policies.
+%% @doc For the bench: connections, messages to each, their bytes, directory. Without and with one
+%% slow reader in turns, so often; then with a tenth of them slow. With both policies.
 -spec main([string()]) -> no_return().
 main([Connections, Rounds, Bytes, Dir]) ->
     Site = lariat_site:start(Dir),
@@ -75,22 +78,34 @@ main([Connections, Rounds, Bytes, Dir]) ->
             Name = "lariat_" ++ atom_to_list(Policy),
             #{node := Node} = Edge = edge(Site, Name, Policy),
             App = lariat_attached:attached(Site, "app_" ++ atom_to_list(Policy), [Node]),
-            [
-                begin
-                    Result = run(Edge, App, Size#{fast => Fast, slow => Slow}),
-                    io:format("~s: ~0p~n", [Policy, Result])
-                end
-             || {Fast, Slow} <- [
-                    {Count, 0}, {Count, 1}, {Count, 0}, {Count, 1},
-                    {Count - Count div 10, Count div 10}
-                ]
-            ],
+            Shown = fun(Fast, Slow) ->
+                Result = run(Edge, App, Size#{fast => Fast, slow => Slow}),
+                io:format("~s: ~0p~n", [Policy, Result]),
+                maps:get(latency_us_p99, Result)
+            end,
+            Pairs = [{Shown(Count, 0), Shown(Count, 1)} || _ <- lists:seq(1, ?PAIRS)],
+            _ = Shown(Count - Count div 10, Count div 10),
+            moved(Policy, lists:unzip(Pairs)),
             0 = lariat_site:terminate(Edge)
         end
      || Policy <- [drop_oldest, close]
     ],
     lariat_site:stop(Site),
     halt(0).
+
+%% What one slow reader does to the p99 of the others, beside what differs between two runs without
+%% one: the median of the differences of all pairs of them.
+moved(Policy, {Without, With}) ->
+    Noise = [abs(A - B) || {N, A} <- lists:enumerate(Without), {M, B} <- lists:enumerate(Without), N < M],
+    io:format(
+        "~s: p99 of the fast, us: without ~w, with one slow ~w; medians ~b and ~b: moved by ~b, two "
+        "runs without differ by ~b (median of ~b pairs)~n",
+        [Policy, Without, With, median(Without), median(With), median(With) - median(Without),
+            median(Noise), length(Noise)]
+    ).
+
+median(Numbers) ->
+    lists:nth((length(Numbers) + 1) div 2, lists:sort(Numbers)).
 
 %% @doc Sends so many messages to each of 1 to `Count', in turn, each of so many bytes at least.
 -spec flood(pos_integer(), pos_integer(), non_neg_integer()) -> ok.
