@@ -136,11 +136,16 @@ impl World {
             body += &format!("{:x}\r\n{text}\r\n", text.len());
             assert_eq!(self.send(id, Message::new(text)), 1);
         }
+        self.send_end(id);
+        body + "0\r\n\r\n"
+    }
+
+    /// The end of an id's connections, after what was sent to them.
+    pub(crate) fn send_end(&self, id: i64) {
         self.ask(Command::Close {
             ids: Ids::One(Id::Int(id)),
             reason: Reason::Drain,
         });
-        body + "0\r\n\r\n"
     }
 
     /// A client that has sent `request` and nothing else.
