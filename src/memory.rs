@@ -1,4 +1,4 @@
-//! Gives memory back to the system when many connections have left.
+//! Gives memory back to the system when many connections have left, also when others came.
 //!
 //! It frees nothing itself. Slab, index, sockets and queues free what they no longer need, but the
 //! allocator of glibc keeps freed pages that have something in use behind them, which is nearly all
@@ -16,13 +16,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::metrics::{Metrics, Transport};
+use crate::metrics::{Closed, Label, Metrics, Transport};
 
 /// How often it is looked at: shorter than any wave of connections worth the trouble.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Fewer connections leave too little to be worth it: a quarter of a megabyte.
 const LEAST: u64 = 4096;
+
+/// When so many times as many have left as there were at most, it is worth it although others came:
+/// each peak of what is needed at once leaves pages that nobody gives back, and peaks are rare but do not end.
+const TURNOVER: u64 = 4;
 
 /// Looks on for as long as the runtime lives.
 pub(crate) async fn watch(metrics: Arc<Metrics>) {
@@ -34,7 +38,11 @@ pub(crate) async fn watch(metrics: Arc<Metrics>) {
             .iter()
             .map(|&transport| metrics.connections.of(transport).value())
             .sum();
-        if tide.has_ebbed(held) {
+        let left = Closed::ALL
+            .iter()
+            .map(|&reason| metrics.closed.of(reason).value())
+            .sum();
+        if tide.is_due(held, left) {
             // It ends also when the runtime does not wait for it.
             let _ = tokio::task::spawn_blocking(give_back).await;
             metrics.memory_trims.increment();
@@ -42,22 +50,29 @@ pub(crate) async fn watch(metrics: Arc<Metrics>) {
     }
 }
 
-/// The most connections since memory was given back.
+/// Since memory was given back.
 #[derive(Debug, Default)]
 struct Tide {
+    /// The most connections.
     high: u64,
+    /// How many had left until then, from the start.
+    left: u64,
 }
 
 impl Tide {
-    /// Whether half of them have left. A trim holds the allocator's locks, some 30 ms for what a
-    /// million connections leave; halving bounds how often that happens while a wave leaves slowly.
-    fn has_ebbed(&mut self, held: u64) -> bool {
+    /// Whether half of the most have left, or several times as many with others in their place; `left`
+    /// counts from the start. A trim holds the allocator's locks, some 30 ms for what a million
+    /// connections leave: halving bounds how often that happens while a wave leaves slowly, turning to
+    /// a few nanoseconds for each that leaves.
+    fn is_due(&mut self, held: u64, left: u64) -> bool {
         self.high = self.high.max(held);
         let has_ebbed = self.high >= LEAST && held <= self.high / 2;
-        if has_ebbed {
-            self.high = held;
+        let has_turned = left.saturating_sub(self.left) >= TURNOVER * self.high.max(LEAST);
+        let is_due = has_ebbed || has_turned;
+        if is_due {
+            *self = Tide { high: held, left };
         }
-        has_ebbed
+        is_due
     }
 }
 
@@ -95,7 +110,25 @@ mod tests {
             (3, true),
         ];
         for (held, expected) in seen {
-            assert_eq!(tide.has_ebbed(held), expected, "{held}");
+            assert_eq!(tide.is_due(held, 0), expected, "{held}");
+        }
+    }
+
+    #[test]
+    fn it_turns_when_several_times_as_many_have_left() {
+        let mut tide = Tide::default();
+        let turns = [
+            (2000, 100, false),
+            (2000, 16_383, false),
+            (2000, 16_384, true),
+            (2000, 32_767, false),
+            (2000, 32_768, true),
+            (10_000, 70_000, false),
+            (9000, 72_767, false),
+            (9000, 72_768, true),
+        ];
+        for (held, left, expected) in turns {
+            assert_eq!(tide.is_due(held, left), expected, "{held} {left}");
         }
     }
 }
