@@ -41,8 +41,8 @@ fn row(line: &str) -> Row {
         .collect();
     Row {
         message: Message {
-            payload: unescape(payload).into(),
             meta: is_named.then(|| Box::new(EventMeta { event, id })),
+            ..Message::new(unescape(payload))
         },
         bytes: unescape(bytes),
         heard: heard.try_into().expect("type, data and id are heard"),
