@@ -16,7 +16,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::metrics::{Closed, Label, Metrics, Transport};
+use crate::metrics::{Closed, Metrics, Transport};
 
 /// How often it is looked at: shorter than any wave of connections worth the trouble.
 const EVERY: Duration = Duration::from_secs(1);
