@@ -3,14 +3,20 @@
 %%% For suites about the application; it waits for what is bound to happen, and asserts nothing.
 -module(lariat_attached).
 
--export([attached/3, up/2, seen/2, counters/1]).
+-export([attached/3, attached/4, up/2, seen/2, counters/1]).
 
 -import(lariat_site, [call/4, await/2]).
 
 %% @doc A node that is attached to all of these edges, each as the application's environment has it.
 -spec attached(lariat_site:site(), string(), [node() | map()]) -> lariat_site:erlang().
 attached(Site, Name, Edges) ->
-    App = lariat_site:erlang(Site, Name, Edges),
+    attached(Site, Name, Edges, []).
+
+%% @doc The same with more of the application's environment.
+-spec attached(lariat_site:site(), string(), [node() | map()], [{atom(), term()}]) ->
+    lariat_site:erlang().
+attached(Site, Name, Edges, Environment) ->
+    App = lariat_site:erlang(Site, Name, Edges, Environment),
     [up(App, node_of(Edge)) || Edge <- Edges],
     App.
 

@@ -3,7 +3,9 @@
 %%% It checks framing strictly: a chunk that is none fails the test. No keep-alive, no redirects.
 -module(lariat_client).
 
--export([get/2, open/3, message/1, nothing/1, close/1, request/2]).
+-export([get/2, request/2]).
+-export([open/3, open/4, message/1, nothing/1, close/1]).
+-export([connected/1, head/1]).
 
 -export_type([stream/0]).
 
@@ -42,14 +44,29 @@ open(Port, Id, Transport) ->
         end,
     ok = gen_tcp:send(Socket, ["GET /stream/", Segment, " HTTP/1.1\r\nHost: a\r\n", Accept, "\r\n"]),
     Stream = #{socket => Socket, transport => Transport, id => Id},
+    {200, _} = head(Socket),
     ok = inet:setopts(Socket, [{packet, line}]),
-    {ok, <<"HTTP/1.1 200 OK\r\n">>} = line(Socket),
-    ok = head(Socket),
     case Transport of
         sse -> <<"retry: ", _/binary>> = chunk(Socket);
         chunked -> ok
     end,
     Stream.
+
+%% @doc A held stream at any path, opened with more fields (`Name: value\r\n' each) and greeted;
+%% answers the head, too.
+-spec open(inet:port_number(), iodata(), chunked | sse, iodata()) -> {stream(), Head :: binary()}.
+open(Port, Path, Transport, Fields) ->
+    Socket = connected(Port),
+    Accept = case Transport of sse -> "Accept: text/event-stream\r\n"; chunked -> "" end,
+    ok = gen_tcp:send(Socket, ["GET ", Path, " HTTP/1.1\r\nHost: a\r\n", Accept, Fields, "\r\n"]),
+    {200, Head} = head(Socket),
+    Stream = #{socket => Socket, transport => Transport, id => Path},
+    ok = inet:setopts(Socket, [{packet, line}]),
+    case Transport of
+        sse -> <<"retry: ", _/binary>> = chunk(Socket);
+        chunked -> ok
+    end,
+    {Stream, Head}.
 
 %% @doc The next message, or `closed' when the body has ended in order.
 -spec message(stream()) -> binary() | closed.
@@ -74,6 +91,21 @@ nothing(#{socket := Socket}) ->
 close(#{socket := Socket}) ->
     gen_tcp:close(Socket).
 
+%% @doc A connection on which nothing was said yet.
+-spec connected(inet:port_number()) -> gen_tcp:socket().
+connected(Port) ->
+    {ok, Socket} = connect(Port),
+    Socket.
+
+%% @doc Reads the head of an answer, and nothing behind it: its status, and its fields as they are.
+-spec head(gen_tcp:socket()) -> {100..599, binary()}.
+head(Socket) ->
+    ok = inet:setopts(Socket, [{packet, line}]),
+    {ok, <<"HTTP/1.1 ", Status:3/binary, _/binary>>} = line(Socket),
+    Head = fields(Socket, []),
+    ok = inet:setopts(Socket, [{packet, raw}]),
+    {binary_to_integer(Status), Head}.
+
 %% Bound to one address: Erlang binds before it connects, and to any address there is no port left when
 %% a load generator has its connections from many.
 connect(Port) ->
@@ -86,10 +118,10 @@ all(Socket, Read) ->
         {error, closed} -> iolist_to_binary(lists:reverse(Read))
     end.
 
-head(Socket) ->
+fields(Socket, Fields) ->
     case line(Socket) of
-        {ok, <<"\r\n">>} -> ok;
-        {ok, _Field} -> head(Socket)
+        {ok, <<"\r\n">>} -> iolist_to_binary(lists:reverse(Fields));
+        {ok, Field} -> fields(Socket, [Field | Fields])
     end.
 
 chunk(Socket) ->

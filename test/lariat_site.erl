@@ -6,7 +6,7 @@
 -module(lariat_site).
 
 -export([start/1, stop/1]).
--export([edge/2, edge/3, erlang/2, erlang/3, plain_erlang/2, plain_erlang/3]).
+-export([edge/2, edge/3, erlang/2, erlang/3, erlang/4, plain_erlang/2, plain_erlang/3]).
 -export([kill/1, terminate/1, ended/1, await_log/2, log/1]).
 -export([call/4, await/2, root/0, program/0, tools/0, metric/2, memory_kb/2, free_port/0]).
 
@@ -72,14 +72,22 @@ erlang(Site, Name) ->
 
 %% @doc The same, attached to these edges.
 -spec erlang(site(), string(), [term()]) -> erlang().
-erlang(#{dir := Dir} = Site, Name, Edges) ->
+erlang(Site, Name, Edges) ->
+    erlang(Site, Name, Edges, []).
+
+%% @doc The same with more of the application's environment.
+-spec erlang(site(), string(), [term()], [{atom(), term()}]) -> erlang().
+erlang(#{dir := Dir} = Site, Name, Edges, Environment) ->
     Mnesia = filename:join(Dir, "mnesia-" ++ Name),
     %% The application, and what suites call on the node.
     Paths = [filename:dirname(code:which(Module)) || Module <- [lariat, ?MODULE]],
     Args = ["-pa" | Paths] ++ ["-mnesia", "dir", "\"" ++ Mnesia ++ "\""],
     #{peer := Peer} = Erlang = plain_erlang(Site, Name, Args),
     ok = peer:call(Peer, application, load, [lariat]),
-    ok = peer:call(Peer, application, set_env, [lariat, edges, Edges]),
+    [
+        ok = peer:call(Peer, application, set_env, [lariat, Key, Value])
+     || {Key, Value} <- [{edges, Edges} | Environment]
+    ],
     {ok, _} = peer:call(Peer, application, ensure_all_started, [lariat], ?DEADLINE_MS),
     Erlang.
 

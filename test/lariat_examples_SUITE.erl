@@ -1,0 +1,83 @@
+%%% The examples, each with its routes as they are, in a real browser.
+-module(lariat_examples_SUITE).
+
+-include_lib("common_test/include/ct.hrl").
+
+-export([all/0, suite/0, init_per_testcase/2, end_per_testcase/2]).
+-export([feed/1]).
+
+-import(lariat_site, [call/4, await/2]).
+
+all() ->
+    [feed].
+
+suite() ->
+    [{timetrap, {minutes, 10}}].
+
+%% The case's name is the example's.
+init_per_testcase(Case, Config) ->
+    Dir = ?config(priv_dir, Config),
+    Site = lariat_site:start(Dir),
+    Name = atom_to_list(Case),
+    Example = filename:join([lariat_site:root(), "examples", Name]),
+    Args = ["--config", filename:join(Example, "lariat.toml")],
+    #{node := Node} = Edge = lariat_site:edge(Site, "lariat", #{args => Args}),
+    {ok, Case} = compile:file(filename:join(Example, Name), [{outdir, Dir}, return_errors]),
+    {ok, _} = file:copy(
+        filename:join(Example, Name ++ ".html"), filename:join(Dir, Name ++ ".html")
+    ),
+    App = lariat_site:plain_erlang(Site, "app", [
+        "-pa", filename:dirname(code:which(lariat)), "-pa", Dir,
+        "-mnesia", "dir", "\"" ++ filename:join(Dir, "mnesia-" ++ Name) ++ "\""
+    ]),
+    [
+        ok = call(App, application, set_env, [lariat, Key, Value])
+     || {Key, Value} <- [{edge, Node}, {handlers, [{list_to_binary(Name), Case, []}]}]
+    ],
+    {ok, _} = call(App, application, ensure_all_started, [lariat]),
+    lariat_attached:up(App, Node),
+    [{site, Site}, {edge, Edge}, {app, App}, {browser, lariat_browser:start(Dir)} | Config].
+
+end_per_testcase(_Case, Config) ->
+    lariat_browser:stop(?config(browser, Config)),
+    lariat_site:stop(?config(site, Config)).
+
+%% Alice follows Bob and reads what he posts.
+feed(Config) ->
+    {App, Browser, #{http := Http} = Edge} = parts(Config),
+    ok = lariat_browser:open(Browser, page(Http, "alice")),
+    ok = lariat_browser:wait_text(Browser, "#status", "connected"),
+    await(fun() -> call(App, lariat, connections, [<<"alice">>]) =/= [] end, seen),
+    {200, _, <<"{\"reached\":0}">>} = post(Http, "/post/bob", "nobody reads this"),
+    _ = lariat_browser:eval(Browser, typed("whom", "bob", "follow")),
+    ok = lariat_browser:wait_text(Browser, "#status", "done: bob"),
+    [<<"alice">>] = call(App, lariat, subscribers, [<<"bob">>]),
+    {200, _, <<"{\"reached\":1}">>} = post(Http, "/post/bob", "breakfast\nwith eggs"),
+    ok = lariat_browser:wait_text(Browser, "#posts li", "bobbreakfast\nwith eggs"),
+    _ = lariat_browser:eval(Browser, typed("text", "mine", "post")),
+    ok = lariat_browser:wait_text(Browser, "#posts li", "alicemine"),
+    {405, _, _} = lariat_client:get(Http, "/post/bob"),
+    unharmed(Edge).
+
+unharmed(Edge) ->
+    [] = [Line || Line <- lariat_site:log(Edge), binary:match(Line, <<"panicked">>) =/= nomatch].
+
+parts(Config) ->
+    {?config(app, Config), ?config(browser, Config), ?config(edge, Config)}.
+
+page(Http, Hash) ->
+    lists:flatten(io_lib:format("http://127.0.0.1:~b/#~s", [Http, Hash])).
+
+%% A script that fills a field in and submits its form.
+typed(Field, Text, Form) ->
+    io_lib:format(
+        "document.getElementById('~s').value = '~s';"
+        "document.getElementById('~s').requestSubmit();",
+        [Field, Text, Form]
+    ).
+
+post(Http, Path, Body) ->
+    lariat_client:request(Http, [
+        "POST ", Path, " HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: ",
+        integer_to_list(length(Body)), "\r\n\r\n", Body
+    ]).
