@@ -4,7 +4,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{dataset, limit, load};
+use crate::{dataset, limit, load, post};
 
 /// Outside clients of Lariat: a load generator, a dataset generator, and what the machine can do.
 #[derive(Debug, Parser)]
@@ -25,6 +25,9 @@ pub(crate) enum Command {
     /// Measure what this machine can do at most: bare write(2) to many connections
     #[command(after_help = LIMIT_HELP)]
     Limit(limit::Options),
+    /// Post as fast as it is answered, and tell how fast that was
+    #[command(after_help = POST_HELP)]
+    Post(post::Options),
 }
 
 const DATASET_HELP: &str = "\
@@ -106,6 +109,18 @@ Examples:
     lariat-tools limit
   The writing side on CPU 0, the reading side on CPU 1, messages of 1 KiB:
     taskset -c 0 lariat-tools limit --client-cpus 1 --connections 19000 --bytes 1024";
+
+const POST_HELP: &str = "\
+Standard output has one JSON object: requests and events a second, how long an answer took from \
+the write of its round (median, 99th percentile, longest), and how many had which status.
+
+Exit status: 0 every answer was a success; 1 not; 64 usage; 74 input or output failed.
+
+Examples:
+  Ten events a post, 16 posts on their way on each of 32 connections:
+    lariat-tools post --url http://127.0.0.1:8000/in --events 10 --pipeline 16
+  Requests that a handler answers, one after the other:
+    lariat-tools post --url http://127.0.0.1:8000/app --get --connections 64";
 
 #[cfg(test)]
 mod tests {

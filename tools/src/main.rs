@@ -1,5 +1,6 @@
 //! The outside clients of Lariat: `dataset` writes a friends graph, `load` holds streams against a
-//! node and tells what arrived, `limit` measures what this machine could do at most.
+//! node and tells what arrived, `post` posts to one as fast as it is answered, `limit` measures what
+//! this machine could do at most.
 //!
 //! Nothing here knows Lariat's own crate. What these tools believe about a node they read from
 //! its sockets, so an error in Lariat's vocabulary cannot hide on both sides.
@@ -12,6 +13,7 @@ mod dataset;
 mod limit;
 mod load;
 mod output;
+mod post;
 
 use std::ffi::OsString;
 use std::io;
@@ -49,6 +51,11 @@ fn main() -> ExitCode {
             Ok(false) => ExitCode::from(EXIT_MISMATCH),
             Err(error) => fail(&error, status_of_limit(&error)),
         },
+        Command::Post(options) => match post::run(&options) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::from(EXIT_MISMATCH),
+            Err(error) => fail(&error, status_of_post(&error)),
+        },
         Command::Load(options) => match load::run(&options, &arguments()) {
             Ok(true) => ExitCode::SUCCESS,
             Ok(false) => ExitCode::from(EXIT_MISMATCH),
@@ -80,6 +87,13 @@ fn status_of_limit(error: &limit::Error) -> u8 {
         limit::Error::Load(error) => status_of_load(error),
         limit::Error::Connections { .. } => EXIT_MISMATCH,
         limit::Error::Accept(_) | limit::Error::Write(_) | limit::Error::Output(_) => EXIT_IO,
+    }
+}
+
+fn status_of_post(error: &post::Error) -> u8 {
+    match error {
+        post::Error::Url { .. } => EXIT_USAGE,
+        post::Error::Body { .. } | post::Error::Socket(_) | post::Error::Silent => EXIT_IO,
     }
 }
 
