@@ -2,10 +2,10 @@
 # without make.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-otp check fuzz bench bench-dist bench-edge bench-token clean
+.PHONY: help run test test-otp test-autobahn check fuzz bench bench-dist bench-edge bench-token clean
 
 help: ## List these commands
-	@sed -n 's/^\([a-z-]*\): .*## /\1	/p' Makefile | awk -F '\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\): .*## /\1	/p' Makefile | awk -F '\t' '{ printf "  make %-13s %s\n", $$1, $$2 }'
 
 run: ## Build, start an Erlang node and the edge, open an Erlang shell, say where the page is
 	@scripts/run
@@ -15,6 +15,9 @@ test: ## All checks and tests, as continuous integration runs them
 
 test-otp: ## The suites with real Erlang nodes, on OTP 25, 27 and 29; unpacks what is missing
 	@scripts/test-otp
+
+test-autobahn: ## The cases of the Autobahn testsuite against WebSockets, through a real Erlang node
+	@scripts/test-autobahn
 
 check: ## The quick part of the tests: formatting, lints, unit tests, xref
 	@scripts/test --quick

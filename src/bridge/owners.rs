@@ -15,13 +15,14 @@
 
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use super::credits::Credits;
 use super::{Busy, Config, Uplink};
 use crate::edge::{Edge, Ledger, News};
 use crate::metrics::{Dropped, Metrics};
-use crate::wire::{Event, Handler, Owner};
+use crate::wire::{Conn, Event, Handler, Owner, Reason, Signal};
 
 /// All owners.
 pub(super) struct Owners {
@@ -150,8 +151,12 @@ impl Owners {
     }
 
     /// Gives a piece of news to those whom it concerns.
-    pub(super) fn handle_news(&mut self, news: News) {
+    pub(super) fn handle_news(&mut self, news: News, edge: &Edge) {
         match news {
+            News::Event {
+                event: received @ Event::Received { .. },
+                ..
+            } => self.handle_received(received, edge),
             News::Event { shard, event } => {
                 let shard = usize::from(shard);
                 let concerned = |owner: &&mut Attached| owner.live[shard];
@@ -185,10 +190,37 @@ impl Owners {
         }
     }
 
+    /// What a client has said: for one owner that serves its handler, always the same one while the same
+    /// ones serve it, because order matters; without a handler for all. Also before the snapshot has
+    /// come to its connection: what was said is not said again. A client that nobody hears is told.
+    fn handle_received(&mut self, event: Event, edge: &Edge) {
+        let Event::Received { conn, handler, .. } = &event else {
+            return;
+        };
+        let conn = *conn;
+        if let Some(handler) = handler {
+            let serving = self.serving(handler);
+            let chosen = chosen(&serving, conn).and_then(|owner| self.owners.get_mut(&owner));
+            match chosen.filter(|owner| !owner.is_lagging) {
+                Some(owner) => owner.waiting.push_back(event),
+                None => unserved(conn, edge, &self.metrics),
+            }
+            return;
+        }
+        let owners = self.owners.values_mut();
+        let mut hearing: Vec<_> = owners.filter(|owner| !owner.is_lagging).collect();
+        if hearing.is_empty() {
+            unserved(conn, edge, &self.metrics);
+        }
+        for owner in &mut hearing {
+            owner.waiting.push_back(event.clone());
+        }
+    }
+
     /// News were lost on the way: nobody's picture can be trusted.
-    pub(super) fn handle_loss(&mut self) {
+    pub(super) fn handle_loss(&mut self, edge: &Edge) {
         for owner in self.owners.values_mut() {
-            owner.lag(&self.metrics);
+            owner.lag(edge, &self.metrics);
         }
     }
 
@@ -238,7 +270,7 @@ impl Owners {
                 }
             }
             if attached.waiting.len() > self.events_max {
-                attached.lag(&self.metrics);
+                attached.lag(edge, &self.metrics);
             }
         }
         for owner in returned {
@@ -273,11 +305,33 @@ impl Attached {
         Ok(())
     }
 
-    fn lag(&mut self, metrics: &Metrics) {
+    fn lag(&mut self, edge: &Edge, metrics: &Metrics) {
         metrics.events_lost.add(self.waiting.len() as u64);
-        self.waiting = VecDeque::new();
+        for event in std::mem::take(&mut self.waiting) {
+            // No snapshot makes up for what a client has said.
+            if let Event::Received { conn, .. } = event {
+                unserved(conn, edge, metrics);
+            }
+        }
         self.more.clear();
         self.live.fill(false);
         self.is_lagging = true;
+    }
+}
+
+/// Of those who serve the same handler the one for this connection: which it is changes for few of them
+/// when one comes, and only for its own when one goes (rendezvous hashing).
+fn chosen(serving: &[Owner], conn: Conn) -> Option<Owner> {
+    let hasher = foldhash::fast::FixedState::default();
+    let weight = |owner: &&Owner| hasher.hash_one((conn, owner.0));
+    serving.iter().max_by_key(weight).copied()
+}
+
+/// Nobody hears what this client says: it is told, instead of losing more.
+fn unserved(conn: Conn, edge: &Edge, metrics: &Metrics) {
+    metrics.dropped.of(Dropped::Unserved).increment();
+    if edge.signal(conn, Signal::Close(Reason::Unserved)).is_err() {
+        // Its shard is overloaded, and what it says next is lost and counted as well.
+        metrics.dropped.of(Dropped::ShardQueueFull).increment();
     }
 }

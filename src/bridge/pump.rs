@@ -62,10 +62,10 @@ impl Pump {
                 .lock()
                 .expect("the owners' lock is never poisoned");
             if taken == Taken::Lost {
-                owners.handle_loss();
+                owners.handle_loss(&self.edge);
             }
             for news in news.drain(..) {
-                owners.handle_news(news);
+                owners.handle_news(news, &self.edge);
             }
             owners.handle_overload();
             let (uplink, edge) = (&*self.uplink, &self.edge);

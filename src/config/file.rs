@@ -29,6 +29,8 @@ pub(super) struct File {
     pub(super) outbox: Outbox,
     pub(super) publish: Option<Publish>,
     #[serde(default)]
+    pub(super) websocket: Websocket,
+    #[serde(default)]
     pub(super) dist: Dist,
     #[serde(default)]
     pub(super) admin: Admin,
@@ -90,6 +92,7 @@ pub(super) struct Route {
     pub(super) access: Option<String>,
     pub(super) handler: Option<String>,
     pub(super) when_full: Option<String>,
+    pub(super) protocols: Option<Vec<String>>,
 }
 
 /// `[token]`
@@ -122,6 +125,18 @@ pub(super) struct Outbox {
     pub(super) messages_max: Option<usize>,
     pub(super) total_bytes_max: Option<Size>,
     pub(super) when_full: Option<String>,
+}
+
+/// `[websocket]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Websocket {
+    pub(super) message_bytes_max: Option<Size>,
+    pub(super) message_frames_max: Option<u32>,
+    pub(super) unfinished_bytes_max: Option<Size>,
+    pub(super) untold_bytes_max: Option<Size>,
+    pub(super) untold_total_bytes_max: Option<Size>,
+    pub(super) deflate: Option<bool>,
 }
 
 /// `[dist]`

@@ -11,6 +11,7 @@ mod listeners;
 mod routes;
 mod token;
 mod units;
+mod websocket;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -286,6 +287,7 @@ fn edge_config(args: &NodeArgs, file: &File) -> Result<edge::Config, Error> {
     edge.queue_bytes_max = http
         .queue_bytes_max
         .map_or(edge.queue_bytes_max, |size| size.0);
+    websocket::websocket(&mut edge, &file.websocket)?;
     let outbox = &file.outbox;
     edge.outbox_bytes_max = outbox
         .bytes_max

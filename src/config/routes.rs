@@ -31,6 +31,7 @@ fn read(written: &file::Route) -> Result<Route, Error> {
     if let Some(text) = &written.when_full {
         route.when_full = Some(parse("http.route.when_full", text)?);
     }
+    route.protocols = written.protocols.clone().unwrap_or_default();
     route.check().map_err(|(key, what)| Error::Value {
         key,
         what: format!("{what} (path {:?})", written.path),
@@ -83,6 +84,14 @@ mod tests {
             (
                 "path = \"/x/{id}\"\nwhen_full = \"?\"",
                 "http.route.when_full",
+            ),
+            (
+                "path = \"/x/{id}\"\nprotocols = [\"chat\"]",
+                "http.route.protocols",
+            ),
+            (
+                "path = \"/x/{id}\"\nkind = \"websocket\"\nprotocols = [\"a b\"]",
+                "http.route.protocols",
             ),
         ] {
             let error = read_all(&format!("[[http.route]]\n{rest}\n")).unwrap_err();

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::shard::drain::Comeback;
+use super::shard::inbox::Allowed;
+use super::untold::UntoldLimits;
 use super::{Listen, Origins, PublishToken, Route, Tokens, Trust, WhenFull};
 use crate::hub::Limits;
 use crate::wire::SHARDS_MAX;
@@ -77,6 +79,16 @@ pub struct Config {
     pub outbox_messages_max: usize,
     /// Bytes waiting for all connections together. Default: 256 MiB.
     pub outbox_total_bytes_max: usize,
+    /// Bytes of a client's message to a WebSocket, inflated. Default: 64 KiB.
+    pub message_bytes_max: usize,
+    /// Frames of such a message. Default: 1,024.
+    pub message_frames_max: u32,
+    /// Bytes of such messages that have not come whole, of all connections. Default: 64 MiB.
+    pub unfinished_bytes_max: usize,
+    /// Whether WebSockets are compressed whose clients want it. Default: yes.
+    pub deflate: bool,
+    /// What clients may have said and nobody has been told. Default: 1 MiB, and 32 MiB of all.
+    pub untold: UntoldLimits,
     /// What is there for which paths; the first whose path fits. Default: streams at
     /// `/stream/{id}`.
     pub routes: Vec<Arc<Route>>,
@@ -123,6 +135,10 @@ impl Config {
             outbox_bytes_max: new.outbox_bytes_max,
             outbox_messages_max: new.outbox_messages_max,
             outbox_total_bytes_max: new.outbox_total_bytes_max,
+            message_bytes_max: new.message_bytes_max,
+            message_frames_max: new.message_frames_max,
+            unfinished_bytes_max: new.unfinished_bytes_max,
+            deflate: new.deflate,
             routes: new.routes.clone(),
             ask_timeout: new.ask_timeout,
             asks_max: new.asks_max,
@@ -146,6 +162,11 @@ impl Config {
             heartbeat: self.heartbeat,
             poll_linger: self.poll_linger,
             comeback: Comeback::new(self.retry, self.drain_spread),
+            allowed: Allowed {
+                message_bytes_max: self.message_bytes_max,
+                frames_max: self.message_frames_max,
+                unfinished_bytes_max: self.unfinished_bytes_max / self.shards,
+            },
         }
     }
 }
@@ -157,6 +178,7 @@ pub(super) struct OfShard {
     pub(super) heartbeat: Option<Duration>,
     pub(super) poll_linger: Duration,
     pub(super) comeback: Comeback,
+    pub(super) allowed: Allowed,
 }
 
 impl Default for Config {
@@ -188,6 +210,14 @@ impl Default for Config {
             outbox_bytes_max: 256 * 1024,
             outbox_messages_max: 256,
             outbox_total_bytes_max: 256 * 1024 * 1024,
+            message_bytes_max: 64 * 1024,
+            message_frames_max: 1024,
+            unfinished_bytes_max: 64 * 1024 * 1024,
+            deflate: true,
+            untold: UntoldLimits {
+                one_bytes_max: 1024 * 1024,
+                all_bytes_max: 32 * 1024 * 1024,
+            },
             routes: vec![Arc::default()],
             ask_timeout: Duration::from_secs(5),
             asks_max: 4096,

@@ -17,6 +17,7 @@ mod http;
 mod newsfeed;
 mod shard;
 mod token;
+mod untold;
 
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -40,6 +41,7 @@ pub use newsfeed::{News, Newsfeed, Taken};
 pub use shard::queue::{Answer, QueueFull, ShardAnswer};
 pub use shard::watchers::Watch;
 pub use token::{Algorithm, Claims, KeyError, KeyFile, TokenRules, Tokens};
+pub use untold::UntoldLimits;
 
 pub use crate::wire::WhenFull;
 
@@ -56,6 +58,7 @@ use shard::queue::{Queue, ShardCommand};
 use shard::sweep::Sweep;
 use shard::watchers::{Watchers, Wish};
 use shard::{Shard, WAKE};
+use untold::{Desk, Whole};
 
 /// Ids are chosen by clients, so the hash is seeded; the same seed picks the shard and serves the
 /// shard's index.
@@ -133,6 +136,7 @@ pub fn start(config: Config, metrics: Arc<Metrics>) -> Result<Edge, Error> {
     );
     let newsfeed = Arc::new(Newsfeed::new(config.news_max));
     let of_shard = config.of_shard();
+    let untold = Arc::new(Whole::default());
     let (mut queues, mut threads) = (Vec::new(), Vec::new());
     for number in 0..config.shards {
         let poll = mio::Poll::new()?;
@@ -145,7 +149,7 @@ pub fn start(config: Config, metrics: Arc<Metrics>) -> Result<Edge, Error> {
         let shard = Shard {
             number,
             poll,
-            queue,
+            queue: Arc::clone(&queue),
             hub,
             permits: Kept::new(permits.clone()),
             newsfeed: Arc::clone(&newsfeed),
@@ -153,6 +157,8 @@ pub fn start(config: Config, metrics: Arc<Metrics>) -> Result<Edge, Error> {
             sweep: Sweep::new(of_shard.heartbeat, fastrand::f64()),
             comeback: of_shard.comeback,
             watchers: Watchers::default(),
+            allowed: of_shard.allowed,
+            desk: Desk::new(config.untold, Arc::clone(&untold), Arc::clone(&queue)),
         };
         let thread = std::thread::Builder::new().name(format!("shard-{number}"));
         threads.push(thread.spawn(move || shard.run())?);

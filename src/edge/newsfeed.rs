@@ -7,7 +7,7 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::metrics::Metrics;
-use crate::wire::Event;
+use crate::wire::{Conn, Event};
 
 /// Something a shard tells. `shard` says which one.
 #[derive(Debug)]
@@ -79,25 +79,38 @@ impl Newsfeed {
         }
     }
 
-    /// Moves `news` into the feed, or drops them and remembers that it did.
-    pub(super) fn publish(&self, news: &mut Vec<News>, metrics: &Metrics) {
+    /// Moves `news` into the feed, or drops them and remembers that it did; then it answers whose
+    /// clients said something that is lost. What a client says does not wait for other news.
+    pub(super) fn publish(&self, news: &mut Vec<News>, metrics: &Metrics) -> Vec<Conn> {
         if news.is_empty() {
-            return;
+            return Vec::new();
         }
+        let said = |news: &News| match news {
+            News::Event {
+                event: Event::Received { conn, .. },
+                ..
+            } => Some(*conn),
+            _ => None,
+        };
+        let hurries = news.iter().any(|news| said(news).is_some());
+        let mut lost = Vec::new();
         let mut state = self.lock();
         let was_empty = state.news.is_empty();
         if state.news.len() + news.len() > self.news_max {
             state.lost = true;
             metrics.events_lost.add(news.len() as u64);
+            lost.extend(news.iter().filter_map(said));
             news.clear();
         } else {
             state.news.append(news);
         }
+        state.hurried |= hurries;
         drop(state);
         news.shrink_to(NEWS_KEPT);
-        if was_empty {
+        if was_empty || hurries {
             self.arrived.notify_one();
         }
+        lost
     }
 
     /// News were lost where they arose.

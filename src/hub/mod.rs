@@ -369,6 +369,11 @@ impl<S: BuildHasher> Hub<S> {
         self.close(slot, reason, farewell, sockets);
     }
 
+    /// How the connection in this slot is framed.
+    pub fn framing(&self, slot: u32) -> Option<Framing> {
+        self.slots.get(slot).map(|held| held.mode.framing())
+    }
+
     /// How the connection in this slot is framed, while it is not to close: whoever is hears nothing.
     pub fn listening(&self, slot: u32) -> Option<Framing> {
         let held = self.slots.get(slot)?;

@@ -103,6 +103,18 @@ labels! {
         Panic = "panic",
     }
 
+    /// What a WebSocket's client did wrong, by the code that it is told.
+    WebsocketFault "code" {
+        /// The protocol.
+        Protocol = "1002",
+        /// Text that is no UTF-8, or compression that is broken.
+        Invalid = "1007",
+        /// A message in too many frames.
+        Policy = "1008",
+        /// A message that is too big.
+        TooBig = "1009",
+    }
+
     /// Why a message was not delivered.
     Dropped "reason" {
         /// Nobody is connected with that id.
@@ -129,6 +141,8 @@ labels! {
         UnknownPid = "unknown_pid",
         /// The term could not be decoded.
         Undecodable = "undecodable",
+        /// A client's, when nobody was there to hear it.
+        Unserved = "unserved",
         /// Larger than allowed, alone or with the others that were coming in parts.
         TooLarge = "too_large",
     }
@@ -151,6 +165,8 @@ labels! {
         ContentTooLarge = "413",
         /// The id is too long.
         UriTooLong = "414",
+        /// The route takes WebSockets alone.
+        UpgradeRequired = "426",
         /// The head is too large.
         HeadTooLarge = "431",
         /// A handler's answer is none.
@@ -395,6 +411,16 @@ metrics! {
         "Connections accepted with a heartbeat of their own that beat as the config says: their shard had as many as it may.";
     sent_bytes: Counter = "lariat_sent_bytes_total",
         "Bytes written to held connections, framing included.";
+    client_messages: Counter = "lariat_client_messages_total",
+        "Messages that clients of WebSockets have sent.";
+    client_message_bytes: Counter = "lariat_client_message_bytes_total",
+        "Bytes of these messages, inflated.";
+    reading_pauses: Counter = "lariat_reading_pauses_total",
+        "Times a client was not read for a while because too much of what clients said was not told yet.";
+    unfinished_bytes: Gauge = "lariat_unfinished_message_bytes",
+        "Bytes of clients' messages that have not come whole.";
+    websocket_faults: By<WebsocketFault, Counter> = "lariat_websocket_faults_total",
+        "WebSockets closed because of what their clients sent.";
     outbox_bytes: Gauge = "lariat_outbox_bytes",
         "Bytes waiting in outboxes because sockets are full.";
     congested: Gauge = "lariat_congested_connections",

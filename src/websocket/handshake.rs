@@ -21,7 +21,7 @@ pub struct Fields<'a> {
     keys: Vec<&'a [u8]>,
     protocols: Vec<&'a [u8]>,
     extensions: Vec<&'a [u8]>,
-    origin: Option<&'a [u8]>,
+    host: &'a [u8],
 }
 
 /// Why a handshake is refused.
@@ -51,7 +51,7 @@ impl<'a> Fields<'a> {
     pub fn note(&mut self, name: &str, value: &'a [u8]) {
         // Most fields are of another length.
         match name.len() {
-            6 if name.eq_ignore_ascii_case("origin") => self.origin = Some(value),
+            4 if name.eq_ignore_ascii_case("host") => self.host = value,
             7 if name.eq_ignore_ascii_case("upgrade") => {
                 self.upgrades |=
                     tokens(value).any(|token| token.eq_ignore_ascii_case(b"websocket"));
@@ -70,9 +70,9 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The page that the client is on, if it is a browser.
-    pub fn origin(&self) -> Option<&'a [u8]> {
-        self.origin
+    /// The host that the client asks.
+    pub fn host(&self) -> &'a [u8] {
+        self.host
     }
 
     /// The sub-protocols that the client names, in order.

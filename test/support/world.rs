@@ -12,7 +12,8 @@ use lariat::bridge::{self, Bridge, Busy, Uplink};
 use lariat::edge;
 use lariat::metrics::Metrics;
 use lariat::wire::{
-    Answer, Ask, Command, Conn, Event, Gone, Id, Ids, Message, Owner, Reason, Ref, Reply, Watcher,
+    Answer, Ask, Command, Conn, Event, Gone, Id, Ids, Message, Owner, Reason, Ref, Reply, Said,
+    Watcher,
 };
 
 /// Only a failing test waits this long.
@@ -214,7 +215,7 @@ impl State {
 }
 
 impl Told {
-    fn count_opened(&self) -> usize {
+    pub(crate) fn count_opened(&self) -> usize {
         self.state
             .lock()
             .expect("no test panics under the lock")
@@ -260,7 +261,7 @@ impl Uplink for Told {
             assert_eq!(events[0], Event::SnapshotBegin, "how an epoch begins");
             state.epochs.push(epoch);
         }
-        state.events.extend_from_slice(events);
+        state.events.extend(events.iter().map(told));
         if let Some(mut asked) = state.asked.take() {
             for event in events {
                 if let Event::Ask { reference, ask } = event {
@@ -282,10 +283,23 @@ impl Uplink for Told {
     }
 }
 
+/// A copy of its own: what clients said counts as told when nobody has it any more.
+fn told(event: &Event) -> Event {
+    let mut event = event.clone();
+    if let Event::Received {
+        said: Said::Text(bytes) | Said::Binary(bytes),
+        ..
+    } = &mut event
+    {
+        *bytes = bytes.to_vec().into();
+    }
+    event
+}
+
 /// A raw client.
 pub(crate) struct Client {
     pub(crate) stream: TcpStream,
-    received: Vec<u8>,
+    pub(crate) received: Vec<u8>,
 }
 
 impl Client {

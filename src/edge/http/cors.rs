@@ -53,7 +53,6 @@ impl Origins {
 
     /// Whether a page of `origin` may open a WebSocket to `host`: a page of the same host, one that is
     /// listed, or no page at all.
-    #[cfg_attr(not(test), allow(dead_code, reason = "for handshakes of WebSockets"))]
     pub(in crate::edge) fn may_open(&self, origin: Option<&[u8]>, host: &[u8]) -> bool {
         let Some(text) = origin else {
             return true;

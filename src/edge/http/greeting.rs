@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::reply::write_fields;
 use crate::hub::Framing;
+use crate::websocket;
 use crate::wire::Transport;
 
 /// The greeting of a connection. `retry` is what SSE clients are asked to wait before they come
@@ -58,6 +59,25 @@ pub(in crate::edge) fn greeting(
     let retry_ms = retry.mul_f64(0.5 + random).as_millis();
     let begin = framing.retry(u32::try_from(retry_ms).unwrap_or(u32::MAX));
     let _ = write!(head, "\r\n{}", begin.unwrap_or_default());
+    Bytes::from(head)
+}
+
+/// The answer to a WebSocket's handshake. `fields` are a handler's.
+pub(in crate::edge) fn upgraded(
+    greeting: &websocket::Greeting,
+    fields: &[(Bytes, Bytes)],
+    date: SystemTime,
+) -> Bytes {
+    let mut head = Vec::with_capacity(256);
+    // A Vec takes what is written.
+    let _ = write!(
+        head,
+        "HTTP/1.1 101 Switching Protocols\r\nDate: {}\r\n{}",
+        httpdate::HttpDate::from(date),
+        greeting.fields(),
+    );
+    write_fields(&mut head, fields, &[]);
+    head.extend_from_slice(b"\r\n");
     Bytes::from(head)
 }
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::body::Length;
 use super::refusal::Refusal;
+use crate::websocket::Fields;
 
 /// Header fields that are looked at; a head with more is too large. Browsers send about 20.
 pub(in crate::edge) const HEADERS_MAX: usize = 64;
@@ -44,6 +45,8 @@ pub(in crate::edge) struct Head<'a> {
     pub(in crate::edge) is_json: bool,
     /// What the fields `X-Forwarded-For` say, in order and with commas between; mostly nothing.
     pub(in crate::edge) forwarded_for: Vec<u8>,
+    /// What it says of WebSocket.
+    pub(in crate::edge) websocket: Fields<'a>,
     /// Bytes of the head.
     pub(in crate::edge) length: usize,
 }
@@ -93,6 +96,7 @@ pub(in crate::edge) fn parse(bytes: &[u8]) -> Result<Option<Head<'_>>, Refusal> 
     let (mut wanted_method, mut wanted_headers) = (None, None);
     for field in request.headers.iter() {
         let value = field.value.trim_ascii();
+        head.websocket.note(field.name, value);
         if field.name.eq_ignore_ascii_case("host") {
             hosts += 1;
             if !is_authority(value) {

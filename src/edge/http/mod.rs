@@ -22,4 +22,5 @@ pub(in crate::edge) mod reply;
 pub(in crate::edge) mod route;
 pub(in crate::edge) mod routing;
 pub(in crate::edge) mod serve;
+pub(in crate::edge) mod upgrade;
 pub(in crate::edge) mod visitor;

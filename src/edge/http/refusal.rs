@@ -39,6 +39,8 @@ pub(in crate::edge) enum Refusal {
     IdTooLong,
     /// The head has too many bytes or fields.
     HeadTooLarge,
+    /// The route takes WebSockets alone, of version 13 (RFC 6455, section 4.4).
+    Upgrade,
     /// A limit on connections is reached.
     Unavailable(&'static str),
     /// It has no good token, or one for another id.
@@ -73,6 +75,7 @@ impl Refusal {
             408 => metrics::Refused::Timeout,
             413 => metrics::Refused::ContentTooLarge,
             414 => metrics::Refused::UriTooLong,
+            426 => metrics::Refused::UpgradeRequired,
             431 => metrics::Refused::HeadTooLarge,
             500 => metrics::Refused::Internal,
             503 => metrics::Refused::Unavailable,
@@ -93,6 +96,7 @@ impl Refusal {
             Refusal::Timeout | Refusal::BodyTimeout => 408,
             Refusal::Body | Refusal::BodyTooLarge => 413,
             Refusal::IdTooLong => 414,
+            Refusal::Upgrade => 426,
             Refusal::HeadTooLarge => 431,
             Refusal::Token(TokenRefused::Several) => 400,
             Refusal::Token(TokenRefused::OtherId) => 403,
@@ -111,6 +115,7 @@ impl Refusal {
             | Refusal::Unavailable(what)
             | Refusal::Unauthorized(what) => what,
             Refusal::Origin => "this origin is not in http.cors_origins",
+            Refusal::Upgrade => "WebSocket, version 13, is spoken here",
             Refusal::NotFound => "no route has this path; try /stream/{id}",
             Refusal::MethodNotAllowed(_) => "this path has other methods: see Allow",
             Refusal::Timeout => "the request head took too long",
@@ -134,6 +139,10 @@ impl Refusal {
         // A Vec takes what is written.
         let _ = match (self, self.status()) {
             (Refusal::MethodNotAllowed(methods), _) => write!(out, "Allow: {methods}\r\n"),
+            (Refusal::Upgrade, _) => write!(
+                out,
+                "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            ),
             // RFC 6750, section 3.
             (Refusal::Unauthorized(_) | Refusal::Token(TokenRefused::Missing), _) => {
                 write!(out, "WWW-Authenticate: Bearer\r\n")

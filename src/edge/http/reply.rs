@@ -155,6 +155,7 @@ pub(in crate::edge) fn phrase(status: u16) -> &'static str {
         425 => "Too Early",
         428 => "Precondition Required",
         429 => "Too Many Requests",
+        426 => "Upgrade Required",
         431 => "Request Header Fields Too Large",
         451 => "Unavailable For Legal Reasons",
         500 => "Internal Server Error",

@@ -17,6 +17,8 @@ pub struct Route {
     pub access: Access,
     /// Who decides, answers, or hears what clients say.
     pub handler: Option<Handler>,
+    /// The sub-protocols that are spoken there, of a route of kind "websocket".
+    pub protocols: Vec<String>,
     /// What becomes of a connection, or its messages, when its outbox is full; `None` is what
     /// `outbox.when_full` says.
     pub when_full: Option<WhenFull>,
@@ -35,8 +37,9 @@ pub enum Access {
 }
 
 /// What is served so far.
-const KINDS: [Kind; 5] = [
+const KINDS: [Kind; 6] = [
     Kind::Stream,
+    Kind::Websocket,
     Kind::Poll,
     Kind::Request,
     Kind::Batch,
@@ -76,6 +79,14 @@ impl Route {
             let what = format!("a route of kind {named:?} that is open needs {{id}} in its path");
             return Err(("http.route.path", what));
         }
+        if !self.protocols.is_empty() && *kind != Kind::Websocket {
+            let what = format!("kind {named:?} has no sub-protocols; accepted: \"websocket\"");
+            return Err(("http.route.protocols", what));
+        }
+        if let Some(name) = self.protocols.iter().find(|name| !is_token(name)) {
+            let what = format!("{name:?} is no name of a sub-protocol; accepted: \"chat.v1\"");
+            return Err(("http.route.protocols", what));
+        }
         let needs_handler = *access == Access::Ask || matches!(kind, Kind::Request | Kind::Batch);
         if needs_handler && handler.is_none() {
             let what = "needed by access \"ask\" and by the kinds \"request\" and \"batch\": the \
@@ -88,6 +99,15 @@ impl Route {
         }
         Ok(())
     }
+}
+
+/// RFC 9110, section 5.6.2.
+fn is_token(text: &str) -> bool {
+    let is_mark = |byte: u8| b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || is_mark(byte))
 }
 
 impl Access {

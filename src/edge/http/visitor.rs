@@ -17,7 +17,7 @@ use super::refusal::Refusal;
 use super::reply::{Manner, write_fields};
 use super::route::Access;
 use super::routing::{Destination, find};
-use super::{asking, greeting, head};
+use super::{asking, greeting, head, upgrade};
 use crate::edge::door::addresses::Guest;
 use crate::edge::door::permit::Permit;
 use crate::edge::door::tls::TlsRules;
@@ -25,6 +25,7 @@ use crate::edge::shard::queue::Adoption;
 use crate::edge::shard::session::Session;
 use crate::edge::{Config, Edge};
 use crate::hub::{self, Cursor, Framing, NoCursor, WhenFull};
+use crate::websocket::Greeting;
 use crate::wire::{AcceptOptions, Handler, Heartbeat, Id, Kind, Request};
 
 /// Who it is, as far as is known.
@@ -76,7 +77,15 @@ pub(in crate::edge) struct Place {
     after: After,
     /// Fields for scripts of other sites.
     cors: Bytes,
+    upgrade: Option<Upgrade>,
     permit: Permit,
+}
+
+/// What makes it a WebSocket.
+struct Upgrade {
+    greeting: Greeting,
+    /// What it has sent behind its request.
+    ahead: Bytes,
 }
 
 /// How far the client of a poll has got.
@@ -91,6 +100,7 @@ pub(in crate::edge) struct Inquiry {
     after: After,
     /// How it is answered when it is not accepted.
     pub(in crate::edge) manner: Manner,
+    upgrade: Option<Upgrade>,
     /// Its place, while the handler thinks: so that it finds one when it is accepted.
     permit: Permit,
 }
@@ -104,6 +114,7 @@ pub(in crate::edge) struct Guarded {
     after: After,
     /// Fields for scripts of other sites.
     pub(in crate::edge) cors: Bytes,
+    upgrade: Option<Upgrade>,
     permit: Permit,
 }
 
@@ -120,6 +131,7 @@ impl Guarded {
             heartbeat: None,
             after: self.after,
             cors: self.cors,
+            upgrade: self.upgrade,
             permit: self.permit,
         })
     }
@@ -142,6 +154,7 @@ impl Inquiry {
             heartbeat: options.heartbeat,
             after: self.after,
             cors: self.manner.cors,
+            upgrade: self.upgrade,
             permit: self.permit,
         }
     }
@@ -191,10 +204,18 @@ impl Visitor {
         let Destination::Held { route, id } = found else {
             return Err(Refusal::NotFound);
         };
-        let framing = match route.kind {
-            Kind::Poll => Framing::Poll,
+        let upgrade = (route.kind == Kind::Websocket)
+            .then(|| upgrade::upgrade(head, &route, config))
+            .transpose()?;
+        let framing = match (&upgrade, route.kind) {
+            (Some(greeting), _) => Framing::websocket(greeting.deflate),
+            (None, Kind::Poll) => Framing::Poll,
             _ => framing(head),
         };
+        let upgrade = upgrade.map(|greeting| Upgrade {
+            greeting,
+            ahead: Bytes::copy_from_slice(&read[head.length..]),
+        });
         let after = after(head.query);
         let when_full = route.when_full.unwrap_or(config.when_full);
         if route.access == Access::Token {
@@ -204,6 +225,7 @@ impl Visitor {
                 when_full,
                 handler: route.handler.clone(),
                 after,
+                upgrade,
                 cors: manner.cors,
                 permit: self.permit(edge)?,
             })));
@@ -217,6 +239,7 @@ impl Visitor {
                 fields: Vec::new(),
                 heartbeat: None,
                 after,
+                upgrade,
                 cors: manner.cors,
                 permit: self.permit(edge)?,
             }));
@@ -228,6 +251,7 @@ impl Visitor {
             framing,
             when_full,
             after,
+            upgrade,
             manner,
             permit: self.permit(edge)?,
         })))
@@ -306,7 +330,15 @@ impl Visitor {
         let (random, now) = (fastrand::f64(), SystemTime::now());
         let poll = (framing == Framing::Poll).then(|| poll(edge, &place, random));
         let (fields, cors) = (&place.fields, &place.cors);
-        let greeting = greeting::greeting(framing, retry, fields, cors, random, now);
+        let (greeting, ahead) = match place.upgrade {
+            Some(Upgrade { greeting, ahead }) => {
+                (greeting::upgraded(&greeting, fields, now), ahead)
+            }
+            None => {
+                let greeting = greeting::greeting(framing, retry, fields, cors, random, now);
+                (greeting, Bytes::new())
+            }
+        };
         Adoption {
             socket,
             session,
@@ -319,6 +351,7 @@ impl Visitor {
             heartbeat: place.heartbeat,
             poll,
             greeting,
+            ahead,
             permit: place.permit,
         }
     }

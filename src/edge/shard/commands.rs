@@ -12,7 +12,7 @@ use crate::edge::http::refusal::Refusal;
 use crate::edge::newsfeed::News;
 use crate::hub::Sent;
 use crate::metrics::{self, Dropped};
-use crate::wire::{Event, Gone, OpenedInfo, Reason, Signal};
+use crate::wire::{Event, Gone, OpenedInfo, Reason, Signal, Transport};
 
 /// Connections told in one part of a snapshot: a part takes about a millisecond.
 const SNAPSHOT_STEP: usize = 1000;
@@ -114,9 +114,11 @@ impl Running {
             ShardCommand::Unwatch { conn, watcher } => self.shard.watchers.remove(conn, watcher),
             ShardCommand::Forget { watcher } => self.shard.watchers.forget(watcher),
             ShardCommand::Snapshot { attachment, from } => self.snapshot(attachment, from),
+            ShardCommand::ReadOn => self.read_on(),
             ShardCommand::Reload(config) => {
                 hub.set_limits(config.limits);
                 hub.set_poll_linger(config.poll_linger);
+                self.inbox.allow(config.allowed);
                 self.shard
                     .sweep
                     .set_heartbeat(config.heartbeat, fastrand::f64());
@@ -145,6 +147,7 @@ impl Running {
             heartbeat,
             greeting,
             poll,
+            ahead,
             permit,
         } = adoption;
         let mut socket = mio::net::TcpStream::from_std(socket);
@@ -189,6 +192,9 @@ impl Running {
             (Ok(()), Some(ask)) if is_named => hub.handle_poll(conn, *ask, &mut self.sockets),
             (Ok(()), None) if is_named => hub.handle_opened(conn, &greeting, &mut self.sockets),
             _ => self.shard.hub.handle_gone(conn.slot, Reason::Io),
+        }
+        if !ahead.is_empty() && framing.transport() == Transport::Websocket {
+            self.hear(conn.slot, &ahead);
         }
     }
 

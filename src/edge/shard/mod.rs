@@ -1,7 +1,7 @@
 //! One shard: a thread with its own poller, its own hub and its own sockets.
 //!
-//! It parses nothing: sockets arrive with their request read, and what clients send afterwards is
-//! only watched for the end of the connection. It shares nothing with other shards but counters.
+//! It parses no requests: sockets arrive with theirs read. What clients send afterwards is told if they
+//! are WebSockets (`hearing`), and else only watched for the end of the connection. It shares nothing with other shards but counters.
 //!
 //! A turn: readable and writable sockets, then the commands that wait, then the clock (sweeps,
 //! drains), then the news of this turn go out as one batch.
@@ -9,6 +9,8 @@
 mod beats;
 mod commands;
 pub(in crate::edge) mod drain;
+mod hearing;
+pub(in crate::edge) mod inbox;
 pub(in crate::edge) mod named;
 mod polls;
 pub(in crate::edge) mod queue;
@@ -33,11 +35,13 @@ use super::door::permit::Kept;
 use super::newsfeed::{News, Newsfeed};
 use super::shard::beats::Beats;
 use super::shard::drain::{Comeback, Drain};
+use super::shard::inbox::{Allowed, Inbox};
 use super::shard::named::Named;
 use super::shard::queue::{Queue, ShardCommand};
 use super::shard::sockets::Sockets;
 use super::shard::sweep::Sweep;
 use super::shard::watchers::Watchers;
+use super::untold::Desk;
 use crate::hub::{Hub, Output};
 use crate::metrics::{self, Dropped, Metrics};
 use crate::wire::{Event, Reason, Transport};
@@ -47,10 +51,6 @@ pub(super) const WAKE: Token = Token(usize::MAX);
 
 /// Readiness events taken from the kernel at once; a busy turn takes the rest in the next call.
 const EVENTS_MAX: usize = 1024;
-
-/// Bytes a client may send on a held stream at once before it counts as a misuse. Some clients
-/// send a stray line end; none has a reason to send more.
-const STRAY_BYTES_MAX: usize = 4096;
 
 /// What a shard is made of.
 pub(super) struct Shard {
@@ -64,6 +64,8 @@ pub(super) struct Shard {
     pub(super) sweep: Sweep,
     pub(super) comeback: Comeback,
     pub(super) watchers: Watchers,
+    pub(super) allowed: Allowed,
+    pub(super) desk: Arc<Desk>,
 }
 
 /// The running shard.
@@ -72,21 +74,30 @@ struct Running {
     sockets: Sockets,
     named: Named,
     beats: Beats,
+    inbox: Inbox,
+    /// Where sockets are read, for all of them.
+    buffer: Vec<u8>,
+    /// Those that were read for long: they go on behind the others.
+    unread: Vec<u32>,
     news: Vec<News>,
     drain: Option<Drain>,
     stopping: bool,
     /// Connections held, by transport: what is to be given back should the hub be lost.
     held: [usize; Transport::ALL.len()],
     /// What the gauges were told last; they are shared by all shards.
-    told: (u64, u64),
+    told: [u64; 3],
 }
 
 impl Shard {
     /// Runs until told to stop.
     pub(super) fn run(self) {
         metrics::count_in_lane(self.number);
+        let inbox = Inbox::new(self.allowed, Arc::clone(&self.desk));
         let mut running = Running {
             shard: self,
+            inbox,
+            buffer: Vec::new(),
+            unread: Vec::new(),
             sockets: Sockets::default(),
             named: Named::default(),
             beats: Beats::default(),
@@ -94,7 +105,7 @@ impl Shard {
             drain: None,
             stopping: false,
             held: [0; Transport::ALL.len()],
-            told: (0, 0),
+            told: [0; 3],
         };
         let mut events = Events::with_capacity(EVENTS_MAX);
         let mut commands = Vec::new();
@@ -118,6 +129,7 @@ impl Running {
         before: &mut Instant,
     ) {
         let longest = match self.drain {
+            _ if !self.unread.is_empty() => Duration::ZERO,
             Some(_) => Drain::TURN,
             None => Sweep::TURN,
         };
@@ -128,6 +140,7 @@ impl Running {
             }
             _ => {}
         }
+        self.read_unread();
         for event in &*events {
             if event.token() != WAKE {
                 self.ready(event);
@@ -165,12 +178,15 @@ impl Running {
             metrics.connections.of(label(transport)).sub(count as u64);
         }
         self.shard.permits.release_all(held);
-        metrics.outbox_bytes.sub(self.told.0);
-        metrics.congested.sub(self.told.1);
-        self.told = (0, 0);
+        let [outbox_bytes, congested, unfinished] = std::mem::take(&mut self.told);
+        metrics.outbox_bytes.sub(outbox_bytes);
+        metrics.congested.sub(congested);
+        metrics.unfinished_bytes.sub(unfinished);
         self.end_drain();
         self.news.clear();
         self.sockets = Sockets::default();
+        self.inbox = self.inbox.successor();
+        self.unread.clear();
         self.named = Named::default();
         self.beats = Beats::default();
         self.shard.hub = self.shard.hub.successor();
@@ -191,29 +207,6 @@ impl Running {
             self.shard.hub.handle_writable(slot, &mut self.sockets);
         }
         self.outputs();
-    }
-
-    /// Looks for the end of the connection; what the client sends is not kept. Reads until the
-    /// socket is empty, because the poller tells an edge only once.
-    fn read(&mut self, slot: u32) -> Option<Reason> {
-        let mut scratch = [0; STRAY_BYTES_MAX];
-        let mut stray = 0;
-        loop {
-            match self.sockets.read(slot, &mut scratch)? {
-                Ok(0) => return Some(Reason::Client),
-                Ok(count) => stray += count,
-                Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => return None,
-                    ErrorKind::Interrupted => {}
-                    ErrorKind::ConnectionReset => return Some(Reason::Client),
-                    ErrorKind::InvalidData => return Some(Reason::Protocol),
-                    _ => return Some(Reason::Io),
-                },
-            }
-            if stray >= STRAY_BYTES_MAX {
-                return Some(Reason::Protocol);
-            }
-        }
     }
 
     /// Does what the hub says.
@@ -248,6 +241,7 @@ impl Running {
                     self.named.remove(conn.slot);
                     self.beats.remove(conn.slot);
                     self.shard.permits.release(conn.slot);
+                    self.inbox.forget(conn.slot);
                     self.held[transport as usize] -= 1;
                     let metrics = &self.shard.metrics;
                     metrics.connections.of(label(transport)).sub(1);
@@ -319,9 +313,14 @@ impl Running {
         self.shard.metrics.sent_bytes.add(written);
         self.count_lost();
         self.tell_gauges();
-        self.shard
-            .newsfeed
-            .publish(&mut self.news, &self.shard.metrics);
+        let metrics = &self.shard.metrics;
+        let lost = self.shard.newsfeed.publish(&mut self.news, metrics);
+        for conn in lost {
+            metrics.dropped.of(Dropped::Unserved).increment();
+            let (hub, reason) = (&mut self.shard.hub, Reason::Unserved);
+            hub.handle_close_conn(conn, reason, &mut self.sockets);
+        }
+        self.outputs();
     }
 
     fn count_lost(&mut self) {
@@ -341,15 +340,22 @@ impl Running {
 
     /// Before news and before watchers: whoever hears what happened finds it counted.
     fn tell_gauges(&mut self) {
-        let now = (
+        let now = [
             self.shard.hub.queued_bytes() as u64,
             self.shard.hub.congested() as u64,
-        );
-        let (bytes, congested) = std::mem::replace(&mut self.told, now);
-        if now != (bytes, congested) {
+            self.inbox.unfinished_bytes() as u64,
+        ];
+        let before = std::mem::replace(&mut self.told, now);
+        if now != before {
             let metrics = &self.shard.metrics;
-            metrics.outbox_bytes.add(now.0.wrapping_sub(bytes));
-            metrics.congested.add(now.1.wrapping_sub(congested));
+            let gauges = [
+                &metrics.outbox_bytes,
+                &metrics.congested,
+                &metrics.unfinished_bytes,
+            ];
+            for ((gauge, now), before) in gauges.into_iter().zip(now).zip(before) {
+                gauge.add(now.wrapping_sub(before));
+            }
         }
     }
 

@@ -58,6 +58,8 @@ pub(in crate::edge) enum ShardCommand {
     Forget { watcher: Watcher },
     /// Publish a part of the connections for this attachment, beginning with slot `from`.
     Snapshot { attachment: u64, from: u32 },
+    /// Read those on who were not read because too much was untold.
+    ReadOn,
     /// These limits and times from now on.
     Reload(Box<OfShard>),
     /// Close everything and end the thread.
@@ -87,6 +89,8 @@ pub(in crate::edge) struct Adoption {
     pub(in crate::edge) greeting: Bytes,
     /// What it asks for, if it is a poll.
     pub(in crate::edge) poll: Option<Box<hub::Ask>>,
+    /// What a WebSocket has sent behind its request.
+    pub(in crate::edge) ahead: Bytes,
     /// One of the edge's connections; given back when the connection closes.
     pub(in crate::edge) permit: Permit,
 }

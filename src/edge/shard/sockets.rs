@@ -17,6 +17,9 @@ use crate::hub;
 /// Sockets of a block: 4 KiB, a page.
 const BLOCK: usize = 1024;
 
+/// Bytes that are read of a socket at once: as much as a TLS record holds.
+const READ_BYTES: usize = 16 * 1024;
+
 // mio keeps more where it checks itself.
 const _: () = assert!(cfg!(debug_assertions) || size_of::<Option<TcpStream>>() == 4);
 
@@ -110,28 +113,40 @@ impl Sockets {
         let _ = socket.shutdown(Shutdown::Write);
     }
 
-    /// What the client says, without its TLS; 0 at its end, `Interrupted` when it has said nothing
-    /// yet, `InvalidData` when that is no TLS. `None` when the socket is gone.
+    /// What the client says, without its TLS, at the beginning of `buffer`, which grows where that is
+    /// needed; 0 at its end, `Interrupted` when it has said nothing yet, `InvalidData` when that is no
+    /// TLS. `None` when the socket is gone.
     pub(in crate::edge) fn read(
         &mut self,
         slot: u32,
-        scratch: &mut [u8],
+        buffer: &mut Vec<u8>,
     ) -> Option<io::Result<usize>> {
+        if buffer.len() < READ_BYTES {
+            buffer.resize(READ_BYTES, 0);
+        }
         let socket = self.get_mut(slot)?;
-        let read = match socket.read(scratch) {
+        let read = match socket.read(buffer) {
             Ok(read @ 1..) if !self.sessions.is_empty() => read,
             other => return Some(other),
         };
         let Some(mut session) = self.sessions.remove(&slot) else {
             return Some(Ok(read));
         };
-        let (mut plain, mut outgoing) = (Vec::new(), std::mem::take(&mut self.records));
+        let mut plain = std::mem::take(&mut self.plain);
+        let mut outgoing = std::mem::take(&mut self.records);
+        plain.clear();
         outgoing.clear();
-        let received = session.receive(&scratch[..read], &mut plain, &mut outgoing);
+        let received = session.receive(&buffer[..read], &mut plain, &mut outgoing);
         session.write_aside(&outgoing, self.get_mut(slot)?);
         self.sessions.insert(slot, session);
+        if buffer.len() < plain.len() {
+            buffer.resize(plain.len(), 0);
+        }
+        buffer[..plain.len()].copy_from_slice(&plain);
+        let count = plain.len();
+        self.plain = plain;
         self.records = outgoing;
-        Some(match (received, plain.len()) {
+        Some(match (received, count) {
             (Err(misspoken), _) => Err(io::Error::new(ErrorKind::InvalidData, misspoken)),
             (Ok(Peer::Open), 0) => Err(ErrorKind::Interrupted.into()),
             (Ok(_), count) => Ok(count),
