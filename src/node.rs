@@ -89,13 +89,15 @@ pub async fn start(mut config: Config) -> Result<Node, Error> {
     });
     let name = config.dist.name.to_string();
     let dist = dist::start(config.dist, inbound, Arc::clone(&metrics)).await?;
+    let dist_address = dist.listen_address();
+    assert!(links.0.set(dist).is_ok(), "the links are set once");
+    // Before the log says so: whoever reads it may ask.
+    readiness.set(true);
     for (address, scheme) in edge.addresses().iter().zip(schemes) {
         tracing::info!(listener = scheme, %address, "listening");
     }
     tracing::info!(listener = "admin", address = %admin, "listening");
-    tracing::info!(listener = "dist", address = %dist.listen_address(), name, "listening");
-    assert!(links.0.set(dist).is_ok(), "the links are set once");
-    readiness.set(true);
+    tracing::info!(listener = "dist", address = %dist_address, name, "listening");
     tokio::spawn(memory::watch(Arc::clone(&metrics)));
     Ok(Node {
         edge,

@@ -4,8 +4,8 @@
 //! along, and gives it back when its last copy is dropped, because it is told or lost; whoever waits
 //! for that is woken once the half is told.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
@@ -24,16 +24,25 @@ pub struct UntoldLimits {
 }
 
 /// The count of a whole edge.
-#[derive(Debug, Default)]
-pub(super) struct Whole(AtomicUsize);
+#[derive(Default)]
+pub(super) struct Whole {
+    bytes: AtomicUsize,
+    /// Of all shards: what one of them has told may be what another one waits for.
+    shards: Mutex<Vec<Arc<Waiting>>>,
+}
+
+/// One shard, as far as it waits.
+struct Waiting {
+    queue: Arc<Queue>,
+    /// Somebody is not read.
+    is_waited_for: AtomicBool,
+}
 
 /// Where one shard counts.
 pub(super) struct Desk {
     limits: UntoldLimits,
     whole: Arc<Whole>,
-    queue: Arc<Queue>,
-    /// Somebody is not read.
-    is_waited_for: AtomicBool,
+    waiting: Arc<Waiting>,
 }
 
 /// The count of one connection.
@@ -47,13 +56,32 @@ struct Counted {
     count: Arc<Count>,
 }
 
+impl Whole {
+    fn shards(&self) -> MutexGuard<'_, Vec<Arc<Waiting>>> {
+        // What a panic elsewhere leaves is still a list.
+        self.shards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn wake(&self) {
+        if self.is_waited_for.swap(false, Ordering::SeqCst) {
+            self.queue.push(ShardCommand::ReadOn);
+        }
+    }
+}
+
 impl Desk {
     pub(super) fn new(limits: UntoldLimits, whole: Arc<Whole>, queue: Arc<Queue>) -> Arc<Desk> {
+        let waiting = Arc::new(Waiting {
+            queue,
+            is_waited_for: AtomicBool::new(false),
+        });
+        whole.shards().push(Arc::clone(&waiting));
         Arc::new(Desk {
             limits,
             whole,
-            queue,
-            is_waited_for: AtomicBool::new(false),
+            waiting,
         })
     }
 
@@ -67,7 +95,9 @@ impl Desk {
     /// Whether anybody waits: to be said before looking whether there is anything to wait for, so
     /// that what is told in between is not missed.
     pub(super) fn wait(&self, is_waited_for: bool) {
-        self.is_waited_for.store(is_waited_for, Ordering::SeqCst);
+        self.waiting
+            .is_waited_for
+            .store(is_waited_for, Ordering::SeqCst);
     }
 }
 
@@ -76,7 +106,7 @@ impl Count {
     pub(super) fn add(self: &Arc<Count>, bytes: Bytes) -> Bytes {
         let cost = bytes.len() + MESSAGE_COST;
         self.bytes.fetch_add(cost, Ordering::SeqCst);
-        self.desk.whole.0.fetch_add(cost, Ordering::SeqCst);
+        self.desk.whole.bytes.fetch_add(cost, Ordering::SeqCst);
         Bytes::from_owner(Counted {
             bytes,
             count: Arc::clone(self),
@@ -91,14 +121,14 @@ impl Count {
     pub(super) fn is_full(&self) -> bool {
         let limits = self.desk.limits;
         self.bytes.load(Ordering::SeqCst) >= limits.one_bytes_max
-            || self.desk.whole.0.load(Ordering::SeqCst) >= limits.all_bytes_max
+            || self.desk.whole.bytes.load(Ordering::SeqCst) >= limits.all_bytes_max
     }
 
     /// Whether reading may go on.
     pub(super) fn has_room(&self) -> bool {
         let limits = self.desk.limits;
         self.bytes.load(Ordering::SeqCst) <= limits.one_bytes_max / 2
-            && self.desk.whole.0.load(Ordering::SeqCst) <= limits.all_bytes_max / 2
+            && self.desk.whole.bytes.load(Ordering::SeqCst) <= limits.all_bytes_max / 2
     }
 }
 
@@ -117,9 +147,11 @@ impl Drop for Counted {
             before > half && before - cost <= half
         };
         let one = falls_below(bytes, desk.limits.one_bytes_max / 2);
-        let all = falls_below(&desk.whole.0, desk.limits.all_bytes_max / 2);
-        if (one || all) && desk.is_waited_for.swap(false, Ordering::SeqCst) {
-            desk.queue.push(ShardCommand::ReadOn);
+        let all = falls_below(&desk.whole.bytes, desk.limits.all_bytes_max / 2);
+        if all {
+            desk.whole.shards().iter().for_each(|shard| shard.wake());
+        } else if one {
+            desk.waiting.wake();
         }
     }
 }
@@ -157,5 +189,32 @@ mod tests {
         assert!(count.has_room() && !count.is_zero(), "somebody has a copy");
         drop(copy);
         assert!(count.is_zero());
+    }
+
+    #[test]
+    fn what_one_shard_has_told_lets_another_read_on() {
+        let metrics = Metrics::default();
+        let polls = [(); 2].map(|()| mio::Poll::new().unwrap());
+        let queue = |poll: &mio::Poll| {
+            let waker = mio::Waker::new(poll.registry(), WAKE).unwrap();
+            Arc::new(Queue::new(waker, 1000))
+        };
+        let queues = polls.each_ref().map(queue);
+        let limits = UntoldLimits {
+            one_bytes_max: 100 * MESSAGE_COST,
+            all_bytes_max: 4 * MESSAGE_COST,
+        };
+        let whole = Arc::default();
+        let desk = |queue: &Arc<Queue>| Desk::new(limits, Arc::clone(&whole), Arc::clone(queue));
+        let [talker, waiter] = queues.each_ref().map(desk);
+        let talker = talker.count();
+        let said: Vec<Bytes> = (0..4).map(|_| talker.add(Bytes::new())).collect();
+        assert!(waiter.count().is_full());
+        waiter.wait(true);
+        drop(said);
+        let mut woken = Vec::new();
+        queues[1].take(&mut woken, &metrics);
+        assert_eq!(woken.len(), 1);
+        assert!(waiter.count().has_room());
     }
 }
