@@ -9,6 +9,8 @@ mod close;
 mod deflate;
 mod extension;
 mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod handshake;
 mod incoming;
 mod mask;
