@@ -40,7 +40,7 @@ directory() ->
 run(Program, Args) ->
     Path = filename:join(directory(), "python"),
     Port = open_port({spawn_executable, os:find_executable(Program)}, [
-        {args, Args}, {env, [{"PYTHONPATH", Path}]}, {line, 1 bsl 16}, binary, exit_status,
+        {args, Args}, {env, [{"PYTHONPATH", Path}]}, {line, 1 bsl 20}, binary, exit_status,
         stderr_to_stdout
     ]),
     fun() -> lines(Port, []) end.
