@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use lariat::edge::{Access, Listen, Network, Route, Tls};
 use lariat::metrics::Closed;
-use lariat::wire::{AcceptOptions, Answer, Ask, Command, Event, Handler, Id, Ids, Message, Reason};
+use lariat::wire::{
+    AcceptOptions, Answer, Ask, Command, Event, Handler, Id, Ids, Kind, Message, Reason, Said,
+};
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::version::{TLS12, TLS13};
@@ -340,5 +342,41 @@ fn a_handler_is_asked_about_a_client_that_speaks_tls() {
         });
         assert_eq!(world.send(id, Message::new("hello")), 1);
         read_until(&mut client, "5\r\nhello\r\n");
+    }
+}
+
+/// Frames larger than a record, and smaller ones, in both directions; a library is the client.
+#[test]
+fn websockets_talk_over_tls() {
+    let (site, shown) = Site::new();
+    let world = world_of(&site, |config| {
+        let mut route = Route::new("/ws/{id}".parse().expect("it is a path"));
+        route.kind = Kind::Websocket;
+        config.routes = vec![Arc::new(route)];
+    });
+    for version in [&TLS12, &TLS13] {
+        let secured = connect(&world, &shown, version, "");
+        let (mut client, _) = tungstenite::client("ws://a.example/ws/1", secured)
+            .expect("the handshake is as the library wants it");
+        for length in [0, 10, 20_000, 65_536] {
+            let text = "x".repeat(length);
+            let sent = tungstenite::Message::text(text.clone());
+            client.send(sent.clone()).expect("it is sent");
+            world.owner.wait("what the client said", |told| {
+                let is_it = |event: &Event| {
+                    matches!(event, Event::Received { said: Said::Text(said), .. } if said == text.as_bytes())
+                };
+                told.events.iter().any(is_it)
+            });
+            assert_eq!(world.send(1, Message::new(text)), 1);
+            assert_eq!(client.read().expect("it is heard"), sent);
+        }
+        client.close(None).expect("it is sent");
+        while client.read().is_ok() {}
+        world.owner.wait("the end", |told| {
+            let is_end = |event: &Event| matches!(event, Event::Closed { .. });
+            told.events.iter().any(is_end)
+        });
+        world.owner.change(|told| told.events.clear());
     }
 }
