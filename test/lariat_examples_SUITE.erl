@@ -4,12 +4,12 @@
 -include_lib("common_test/include/ct.hrl").
 
 -export([all/0, suite/0, init_per_testcase/2, end_per_testcase/2]).
--export([feed/1]).
+-export([chat/1, feed/1]).
 
 -import(lariat_site, [call/4, await/2]).
 
 all() ->
-    [feed].
+    [chat, feed].
 
 suite() ->
     [{timetrap, {minutes, 10}}].
@@ -41,6 +41,26 @@ init_per_testcase(Case, Config) ->
 end_per_testcase(_Case, Config) ->
     lariat_browser:stop(?config(browser, Config)),
     lariat_site:stop(?config(site, Config)).
+
+%% Alice on the page, Bob beside it.
+chat(Config) ->
+    {App, Browser, #{http := Http} = Edge} = parts(Config),
+    Bob = lariat_websocket:open(Http, "/chat/lobby/bob"),
+    ok = lariat_browser:open(Browser, page(Http, "lobby/alice")),
+    ok = lariat_browser:wait_text(Browser, "#status", "connected"),
+    {text, <<"alice\nis here">>} = lariat_websocket:hear(Bob),
+    ok = lariat_websocket:say(Bob, {text, <<"hello <b>alice</b>">>}),
+    {text, <<"bob\nhello <b>alice</b>">>} = lariat_websocket:hear(Bob),
+    ok = lariat_browser:wait_text(Browser, "#said li", "bob: hello <b>alice</b>"),
+    _ = lariat_browser:eval(Browser, typed("text", "hello bob", "say")),
+    {text, <<"alice\nhello bob">>} = lariat_websocket:hear(Bob),
+    ok = lariat_browser:wait_text(Browser, "#said li", "alice: hello bob"),
+    %% Another room hears nothing of it; a name that would forge lines is refused.
+    {400, _, _} = lariat_websocket:refused(Http, "/chat/lobby/a%0Ab", ""),
+    ok = lariat_websocket:close(Bob),
+    ok = lariat_browser:wait_text(Browser, "#said li", "bob: has left"),
+    await(fun() -> length(call(App, lariat, subscribers, [{room, <<"lobby">>}])) =:= 1 end, left),
+    unharmed(Edge).
 
 %% Alice follows Bob and reads what he posts.
 feed(Config) ->

@@ -18,6 +18,8 @@
     two_nodes_share/1,
     who_may_hold_a_stream/1,
     nobody_to_ask_about_streams/1,
+    websockets_talk/1,
+    a_connection_is_kept_without_its_handler/1,
     posts_come_in_batches/1,
     publishing_over_http/1,
     other_sites/1,
@@ -41,6 +43,8 @@ all() ->
         two_nodes_share,
         who_may_hold_a_stream,
         nobody_to_ask_about_streams,
+        websockets_talk,
+        a_connection_is_kept_without_its_handler,
         posts_come_in_batches,
         publishing_over_http,
         other_sites,
@@ -85,6 +89,20 @@ handle({init, #{kind := stream} = Request}) ->
         {ok, Who} -> {accept, {user, Who}, #{heartbeat => 1000}};
         error -> {accept, lariat_request:id(Request), #{headers => #{"set-cookie" => "who=you"}}}
     end;
+handle({init, #{kind := websocket} = Request}) ->
+    {accept, lariat_request:id(Request), #{}};
+handle({in, _, {text, <<"crash">>}}) ->
+    error(as_asked);
+handle({in, _, {text, <<"close">>}}) ->
+    {close, bye};
+handle({in, _, {text, <<"wait">>}}) ->
+    wait(),
+    {reply, "waited"};
+handle({in, #{id := Id}, {_, Said}}) ->
+    {reply, [io_lib:format("~p: ", [Id]), Said]};
+%% Of an end the witness hears.
+handle({closed, #{id := Id}, Reason}) ->
+    lariat:send(witness, io_lib:format("~0p ~0p", [Id, Reason]));
 handle({batch, [<<"crash">> | _]}) ->
     error(as_asked);
 handle({batch, [<<"not now">> | _]}) ->
@@ -274,6 +292,55 @@ nobody_to_ask_about_streams(Config) ->
     still_held(Held, Again),
     well(Again, Edge).
 
+%% A WebSocket says, is answered, and leaves; one that nobody would hear is closed.
+websockets_talk(Config) ->
+    {#{http := Http} = Edge, App} = site(Config, [open, ws, talk], []),
+    Held = held(Http, App),
+    One = lariat_websocket:open(Http, "/ws/1"),
+    Two = lariat_websocket:open(Http, "/talk/2"),
+    seen(App, 3),
+    2 = call(App, lariat_handled, count, []),
+    witness(App),
+    Say = fun(Socket, Text) ->
+        ok = lariat_websocket:say(Socket, {text, Text}),
+        lariat_websocket:hear(Socket)
+    end,
+    {text, <<"1: hello">>} = Say(One, <<"hello">>),
+    {text, <<"2: hello">>} = Say(Two, <<"hello">>),
+    %% In order, however many.
+    Texts = [integer_to_binary(I) || I <- lists:seq(1, 500)],
+    [ok = lariat_websocket:say(One, {text, Text}) || Text <- Texts],
+    [?assertEqual({text, <<"1: ", Text/binary>>}, lariat_websocket:hear(One)) || Text <- Texts],
+    %% A crash keeps it; a slow one keeps nobody waiting but itself.
+    ok = lariat_websocket:say(One, {text, <<"crash">>}),
+    ok = lariat_websocket:say(One, {text, <<"wait">>}),
+    waits(App),
+    {text, <<"2: meanwhile">>} = Say(Two, <<"meanwhile">>),
+    _ = call(App, ?MODULE, let_go, []),
+    {text, <<"waited">>} = lariat_websocket:hear(One),
+    ok = lariat_websocket:close(One),
+    <<"1 ", _/binary>> = witnessed(App),
+    {close, _} = Say(Two, <<"close">>),
+    <<"2 bye">> = witnessed(App),
+    await(fun() -> call(App, lariat_handled, count, []) =:= 0 end, forgotten),
+    still_held(Held, App),
+    well(App, Edge).
+
+%% The node goes, the connection stays; what it says meanwhile is refused, not lost.
+a_connection_is_kept_without_its_handler(Config) ->
+    {#{http := Http, node := Node} = Edge, App} = site(Config, [open, talk], []),
+    [Quiet, Talks] = [lariat_websocket:open(Http, ["/talk/", Id]) || Id <- ["1", "2"]],
+    seen(App, 2),
+    lariat_site:kill(App),
+    await(fun() -> lariat_site:metric(Edge, <<"lariat_owners">>) =:= 0 end, away),
+    ok = lariat_websocket:say(Talks, {text, <<"anybody?">>}),
+    {close, 1013} = lariat_websocket:hear(Talks),
+    Again = app(Config, "app", Node, []),
+    await(fun() -> call(Again, lariat_handled, count, []) =:= 1 end, known_again),
+    ok = lariat_websocket:say(Quiet, {text, <<"still here">>}),
+    {text, <<"1: still here">>} = lariat_websocket:hear(Quiet),
+    well(Again, Edge).
+
 posts_come_in_batches(Config) ->
     {#{http := Http} = Edge, App} = site(Config, [open, events], []),
     witness(App),
@@ -330,7 +397,7 @@ publishing_over_http(Config) ->
 %% One rule for every kind: a site that is listed may ask and read, another may not.
 other_sites(Config) ->
     #{http := Http, node := Node} = Edge =
-        edge(Config, [open, api], ["[http]\ncors_origins = [\"https://app.example\"]\n"]),
+        edge(Config, [open, api, ws], ["[http]\ncors_origins = [\"https://app.example\"]\n"]),
     App = app(Config, "app", Node, []),
     Ask = fun(Method, Path, Origin) ->
         lariat_client:request(Http, [
@@ -347,6 +414,10 @@ other_sites(Config) ->
     ?assertNot(Allows(Other)),
     {204, Preflight, _} = Ask("OPTIONS", "/api/json", "https://app.example"),
     ?assert(Allows(Preflight)),
+    {403, _, _} =
+        lariat_websocket:refused(Http, "/ws/1", "Origin: https://other.example\r\n"),
+    {Socket, _} = lariat_websocket:open(Http, "/ws/1", "Origin: https://app.example\r\n"),
+    ok = lariat_websocket:close(Socket),
     well(App, Edge).
 
 %% What it shows is compiled and tried.
@@ -376,11 +447,11 @@ the_readme(Config) ->
     {ok, _} = call(App, application, ensure_all_started, [lariat]),
     up(App, Node),
     {200, _, <<"{\"seconds\":", _/binary>>} = lariat_client:get(Http, "/api/time"),
-    {403, _, _} = lariat_client:get(Http, "/mine/1"),
-    {Stream, _} = lariat_client:open(Http, "/mine/1", sse, "Cookie: session=sesame\r\n"),
-    seen(App, 1),
-    ok = call(App, lariat, send, [1, <<"hello">>]),
-    <<"hello">> = lariat_client:message(Stream),
+    {403, _, _} = lariat_websocket:refused(Http, "/ws/1", ""),
+    {Socket, _} = lariat_websocket:open(Http, "/ws/1", "Cookie: session=sesame\r\n"),
+    ok = lariat_websocket:say(Socket, {text, <<"echo">>}),
+    {text, <<"echo">>} = lariat_websocket:hear(Socket),
+    ok = lariat_websocket:close(Socket),
     pong = call(App, net_adm, ping, [Node]),
     [] = [Line || Line <- lariat_site:log(Edge), binary:match(Line, <<"panicked">>) =/= nomatch].
 
@@ -396,6 +467,8 @@ edge(Config, Routes, More) ->
 route(open) -> "path = \"/stream/{id}\"\n";
 route(api) -> "path = \"/api/{what}\"\nkind = \"request\"\nhandler = \"h\"\n";
 route(ask) -> "path = \"/ask/{id}\"\naccess = \"ask\"\nhandler = \"h\"\n";
+route(ws) -> "path = \"/ws/{id}\"\nkind = \"websocket\"\naccess = \"ask\"\nhandler = \"h\"\n";
+route(talk) -> "path = \"/talk/{id}\"\nkind = \"websocket\"\nhandler = \"h\"\n";
 route(events) -> "path = \"/events\"\nkind = \"batch\"\nhandler = \"h\"\n".
 
 app(Config, Name, Node, Environment) ->
