@@ -103,7 +103,8 @@ fn status_of_load(error: &load::Error) -> u8 {
         | load::Error::NoAddress { .. }
         | load::Error::OpenFiles { .. }
         | load::Error::Sources { .. }
-        | load::Error::Share { .. } => EXIT_USAGE,
+        | load::Error::Share { .. }
+        | load::Error::Scheme { .. } => EXIT_USAGE,
         load::Error::Poll(_)
         | load::Error::Signals(_)
         | load::Error::Output(_)

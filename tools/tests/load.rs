@@ -13,6 +13,8 @@ mod processes;
 mod server;
 #[path = "load/slow.rs"]
 mod slow;
+#[path = "load/websockets.rs"]
+mod websockets;
 
 use std::collections::BTreeSet;
 use std::fs;

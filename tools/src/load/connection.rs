@@ -5,26 +5,33 @@
 //!
 //! | phase | bytes | end of file |
 //! |---|---|---|
-//! | Request, Head | wait; 200 gives Opened -> Body, another status Refused -> Done | Closed(BeforeHead) |
+//! | Request, Head | wait; 200 gives Opened -> Body, 101 Opened -> Frames, another status Refused -> Done | Closed(BeforeHead) |
 //! | Body | messages; the last chunk gives Closed(Complete) -> Done | Closed -> Done |
+//! | Frames | messages, and answers to be sent; a close frame gives Closed(Complete) -> Closing | Closed -> Done |
+//! | Closing, with the last answer | nothing | nothing |
 //! | Done | nothing | nothing |
 //!
-//! Each fault gives Faulted -> Done. Bytes after the last chunk are a fault only when they come
+//! A WebSocket gets no 200, and nobody else a 101. Each fault gives Faulted -> Done. Bytes after the last chunk are a fault only when they come
 //! with it: a stream that is complete is not waited for.
 
 use super::chunked::{self, ChunkParser};
 use super::fault::Fault;
+use super::handshake;
 use super::head::{self, Head};
+use super::message::Message;
 use super::sse::{self, EventParser};
-use super::stamp::{Stamp, StampMatcher};
+use super::stamp::Stamp;
+use super::websocket::WebSocket;
 
 /// How the server is asked to stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Transport {
     /// A message is a chunk
     Chunked,
     /// A message is a server-sent event
     Sse,
+    /// A message is a WebSocket's; it may come compressed, if the server agrees
+    WebSocket { deflate: bool },
 }
 
 /// What happened on a connection.
@@ -32,7 +39,7 @@ pub(super) enum Transport {
 pub(super) enum Event {
     /// The stream is open.
     Opened,
-    /// The answer was another status than 200, with the seconds of its Retry-After.
+    /// The answer was another status than 200 (of a WebSocket: 101), with the seconds of its Retry-After.
     Refused {
         status: u16,
         retry_after_s: Option<u32>,
@@ -41,7 +48,7 @@ pub(super) enum Event {
     Message { payload_bytes: u64, stamped: bool },
     /// A stamp in the message under way.
     Stamped(Stamp),
-    /// A chunk of one newline, or a comment.
+    /// A chunk of one newline, a comment, or a ping.
     Heartbeat,
     /// The stream is over.
     Closed(Ending),
@@ -52,9 +59,9 @@ pub(super) enum Event {
 /// How a stream came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// As the format says: the last chunk, or end of file between events of an unchunked stream.
+    /// As the format says: the last chunk, a close frame, or end of file between events of an unchunked stream.
     Complete,
-    /// End of file between messages, but without the last chunk.
+    /// End of file between messages, but without the last chunk or a close frame.
     Unfinished,
     /// End of file inside a message.
     MidMessage,
@@ -68,6 +75,8 @@ pub(super) enum Ending {
 pub(super) struct Connection {
     id: u64,
     transport: Transport,
+    /// What a WebSocket's key and masks are made of.
+    nonce: u64,
     phase: Phase,
 }
 
@@ -79,6 +88,8 @@ enum Phase {
     /// The part of the head that came; nothing is allocated for a head that comes whole.
     Head(Vec<u8>),
     Body(Body),
+    Frames(Box<WebSocket>),
+    Closing(Box<WebSocket>),
     Done,
 }
 
@@ -92,20 +103,13 @@ struct Body {
     message: Message,
 }
 
-#[derive(Debug, Default)]
-struct Message {
-    stamps: StampMatcher,
-    bytes: u64,
-    stamped: bool,
-    /// All there is so far is one newline.
-    newline: bool,
-}
-
 impl Connection {
-    pub(super) fn new(id: u64, transport: Transport) -> Self {
+    /// `nonce` is drawn at random.
+    pub(super) fn new(id: u64, transport: Transport, nonce: u64) -> Self {
         Self {
             id,
             transport,
+            nonce,
             phase: Phase::Request { sent: 0 },
         }
     }
@@ -113,6 +117,25 @@ impl Connection {
     /// The id the stream was asked for.
     pub(super) fn id(&self) -> u64 {
         self.id
+    }
+
+    pub(super) fn nonce(&self) -> u64 {
+        self.nonce
+    }
+
+    /// What is to be sent in answer to what came.
+    pub(super) fn replies(&self) -> &[u8] {
+        match &self.phase {
+            Phase::Frames(socket) | Phase::Closing(socket) => socket.replies(),
+            _ => &[],
+        }
+    }
+
+    /// So much of it was sent.
+    pub(super) fn handle_replied(&mut self, bytes: usize) {
+        if let Phase::Frames(socket) | Phase::Closing(socket) = &mut self.phase {
+            socket.handle_replied(bytes);
+        }
     }
 
     /// How much of the request went out; `None` when all of it did.
@@ -158,15 +181,16 @@ impl Connection {
         match std::mem::replace(&mut self.phase, Phase::Done) {
             Phase::Request { .. } | Phase::Head(_) => Some(Event::Closed(Ending::BeforeHead)),
             Phase::Body(body) => Some(Event::Closed(body.ending())),
-            Phase::Done => None,
+            Phase::Frames(socket) => Some(Event::Closed(socket.ending())),
+            Phase::Closing(_) | Phase::Done => None,
         }
     }
 
     /// The socket failed.
     pub(super) fn handle_reset(&mut self) -> Option<Event> {
         match std::mem::replace(&mut self.phase, Phase::Done) {
-            Phase::Done => None,
-            Phase::Request { .. } | Phase::Head(_) | Phase::Body(_) => {
+            Phase::Closing(_) | Phase::Done => None,
+            Phase::Request { .. } | Phase::Head(_) | Phase::Body(_) | Phase::Frames(_) => {
                 Some(Event::Closed(Ending::Reset))
             }
         }
@@ -195,25 +219,39 @@ impl Connection {
             }
             return Ok(&[]);
         };
-        if head.status == 200 {
-            self.phase = Phase::Body(Body::new(&head, self.transport)?);
-            sink(Event::Opened);
-        } else {
-            self.phase = Phase::Done;
-            sink(Event::Refused {
-                status: head.status,
-                retry_after_s: head.retry_after_s,
-            });
-        }
+        self.phase = match (head.status, self.transport) {
+            (101, Transport::WebSocket { deflate }) => {
+                let deflate = handshake::agreed(&head, self.nonce, deflate)?;
+                Phase::Frames(Box::new(WebSocket::new(deflate, self.nonce)))
+            }
+            (200, Transport::WebSocket { .. }) => return Err(Fault::NotAWebSocket),
+            (200, Transport::Chunked | Transport::Sse) => {
+                Phase::Body(Body::new(&head, self.transport)?)
+            }
+            (status, _) => {
+                self.phase = Phase::Done;
+                sink(Event::Refused {
+                    status,
+                    retry_after_s: head.retry_after_s,
+                });
+                return Ok(&[]);
+            }
+        };
+        sink(Event::Opened);
         Ok(&input[head.bytes - came_before..])
     }
 
     fn body_bytes(&mut self, input: &[u8], sink: &mut impl FnMut(Event)) -> Result<(), Fault> {
-        let Phase::Body(body) = &mut self.phase else {
-            return Ok(());
+        let is_over = match &mut self.phase {
+            Phase::Body(body) => body.feed(input, self.id, sink)?,
+            Phase::Frames(socket) => socket.feed(input, self.id, sink)?,
+            _ => return Ok(()),
         };
-        if body.feed(input, self.id, sink)? {
-            self.phase = Phase::Done;
+        if is_over {
+            self.phase = match std::mem::replace(&mut self.phase, Phase::Done) {
+                Phase::Frames(socket) => Phase::Closing(socket),
+                _ => Phase::Done,
+            };
             sink(Event::Closed(Ending::Complete));
         }
         Ok(())
@@ -231,6 +269,7 @@ impl Body {
             Transport::Chunked => None,
             Transport::Sse if !head.is_event_stream => return Err(Fault::NotEvents),
             Transport::Sse => Some(EventParser::new()),
+            Transport::WebSocket { .. } => unreachable!("its body is frames"),
         };
         Ok(Self {
             chunks,
@@ -247,13 +286,13 @@ impl Body {
             message,
         } = self;
         let Some(chunks) = chunks else {
-            message.take(events, input, id, sink)?;
+            take(message, events, input, id, sink)?;
             return Ok(false);
         };
         let mut last = false;
         chunks.feed(input, |piece| {
             match piece {
-                chunked::Piece::Data(data) => message.take(events, data, id, sink)?,
+                chunked::Piece::Data(data) => take(message, events, data, id, sink)?,
                 chunked::Piece::ChunkEnd if events.is_none() => message.end(sink),
                 chunked::Piece::ChunkEnd => {}
                 chunked::Piece::Last => last = true,
@@ -279,56 +318,23 @@ impl Body {
     }
 }
 
-impl Message {
-    /// Content: a part of the message itself, or of the event stream it is a part of.
-    fn take(
-        &mut self,
-        events: &mut Option<EventParser>,
-        content: &[u8],
-        id: u64,
-        sink: &mut impl FnMut(Event),
-    ) -> Result<(), Fault> {
-        let Some(events) = events else {
-            self.data(content, id, sink);
-            return Ok(());
-        };
-        events.feed(content, |piece| match piece {
-            sse::Piece::Data(data) => self.data(data, id, sink),
-            // An event always is a message, also one whose data is a newline.
-            sse::Piece::EventEnd => {
-                self.newline = false;
-                self.end(sink);
-            }
-            sse::Piece::Comment => sink(Event::Heartbeat),
-        })
-    }
-
-    fn data(&mut self, data: &[u8], id: u64, sink: &mut impl FnMut(Event)) {
-        self.newline = self.bytes == 0 && data == b"\n";
-        self.bytes += data.len() as u64;
-        let Self {
-            stamps, stamped, ..
-        } = self;
-        stamps.feed(data, id, |stamp| {
-            *stamped = true;
-            sink(Event::Stamped(stamp));
-        });
-    }
-
-    fn end(&mut self, sink: &mut impl FnMut(Event)) {
-        if self.newline {
-            sink(Event::Heartbeat);
-        } else {
-            sink(Event::Message {
-                payload_bytes: self.bytes,
-                stamped: self.stamped,
-            });
-        }
-        self.stamps.reset();
-        self.bytes = 0;
-        self.stamped = false;
-        self.newline = false;
-    }
+/// Content: a part of the message itself, or of the event stream it is a part of.
+fn take(
+    message: &mut Message,
+    events: &mut Option<EventParser>,
+    content: &[u8],
+    id: u64,
+    sink: &mut impl FnMut(Event),
+) -> Result<(), Fault> {
+    let Some(events) = events else {
+        message.data(content, id, sink);
+        return Ok(());
+    };
+    events.feed(content, |piece| match piece {
+        sse::Piece::Data(data) => message.data(data, id, sink),
+        sse::Piece::EventEnd => message.end_whole(sink),
+        sse::Piece::Comment => sink(Event::Heartbeat),
+    })
 }
 
 #[cfg(test)]

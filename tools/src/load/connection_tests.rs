@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::frames;
 use super::*;
 
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -9,11 +10,14 @@ const EVENTS: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n
 const CHUNKED_EVENTS: &str =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
 
+/// What the connection drew.
+const NONCE: u64 = 7;
+
 const MINE: &str = "m:01700000000123456789#42;";
 const FOREIGN: &str = "m:01700000000123456789#43;";
 
 fn asked(transport: Transport) -> Connection {
-    let mut connection = Connection::new(42, transport);
+    let mut connection = Connection::new(42, transport, NONCE);
     connection.handle_sent(100, 100);
     connection
 }
@@ -152,6 +156,78 @@ fn what_is_no_stream_is_a_fault() {
 }
 
 #[test]
+fn messages_of_a_websocket_and_a_ping() {
+    let transport = Transport::WebSocket { deflate: true };
+    let more = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+    let mut answer = handshake::answer(NONCE, more).into_bytes();
+    answer.extend(frames::frame(0x01, b"hel"));
+    answer.extend(frames::frame(0x89, b"?"));
+    answer.extend(frames::frame(0x80, b"lo"));
+    answer.extend(frames::frame(0x82, FOREIGN.as_bytes()));
+    answer.extend(frames::frame(0xc1, MINE.as_bytes()));
+    answer.extend(frames::frame(0x81, b"\n"));
+    let opened = [
+        Event::Opened,
+        Event::Heartbeat,
+        message(5, false),
+        stamped(false),
+        message(FOREIGN.len(), true),
+        message(MINE.len(), false),
+        message(1, false),
+    ];
+    let ended = |ending| [&opened[..], &[Event::Closed(ending)]].concat();
+    assert_eq!(told(transport, [&answer[..]]), ended(Ending::Unfinished));
+    let half = [&answer[..], &frames::frame(0x01, b"x")].concat();
+    assert_eq!(told(transport, half.chunks(1)), ended(Ending::MidMessage));
+    let closed = [&answer[..], &frames::frame(0x88, b""), b"rest"].concat();
+    assert_eq!(told(transport, closed.chunks(3)), ended(Ending::Complete));
+}
+
+#[test]
+fn what_a_websocket_owes_is_sent_once() {
+    let mut connection = asked(Transport::WebSocket { deflate: false });
+    connection.handle_bytes(handshake::answer(NONCE, "").as_bytes(), |_| {});
+    assert!(connection.replies().is_empty());
+    connection.handle_bytes(&frames::frame(0x89, b"abc"), |_| {});
+    connection.handle_bytes(&frames::frame(0x88, b""), |_| {});
+    assert_eq!(connection.replies().len(), 9 + 6);
+    assert_eq!(connection.replies()[..2], [0x8a, 0x83]);
+    connection.handle_replied(9);
+    assert_eq!(connection.replies()[..2], [0x88, 0x80]);
+    connection.handle_replied(6);
+    assert!(connection.replies().is_empty());
+}
+
+#[test]
+fn who_reads_no_answers_gets_no_more_of_them() {
+    let mut connection = asked(Transport::WebSocket { deflate: false });
+    connection.handle_bytes(handshake::answer(NONCE, "").as_bytes(), |_| {});
+    for _ in 0..1000 {
+        connection.handle_bytes(&frames::frame(0x89, &[b'x'; 125]), |_| {});
+    }
+    assert!(connection.replies().len() < 4096 + 131);
+}
+
+#[test]
+fn a_websocket_needs_its_handshake() {
+    let websocket = Transport::WebSocket { deflate: false };
+    let told = |transport, answer: &str| told_anyhow(transport, answer);
+    assert_eq!(
+        told(websocket, CHUNKED),
+        [Event::Faulted(Fault::NotAWebSocket)]
+    );
+    let refused = |status| Event::Refused {
+        status,
+        retry_after_s: None,
+    };
+    assert_eq!(told(websocket, "HTTP/1.1 503 No\r\n\r\n"), [refused(503)]);
+    let switched = handshake::answer(NONCE, "");
+    assert_eq!(told(Transport::Chunked, &switched), [refused(101)]);
+    let other = handshake::answer(NONCE + 1, "");
+    assert_eq!(told(websocket, &other), [Event::Faulted(Fault::Accept)]);
+}
+
+#[test]
 fn a_fault_ends_the_stream() {
     let answer = format!("{CHUNKED}{}nonsense{}", chunk("a"), chunk("b"));
     assert_eq!(
@@ -192,7 +268,7 @@ fn the_way_a_stream_ends_is_told() {
 
 #[test]
 fn a_request_goes_out_in_parts() {
-    let mut connection = Connection::new(42, Transport::Chunked);
+    let mut connection = Connection::new(42, Transport::Chunked, NONCE);
     assert_eq!(connection.request_sent(), Some(0));
     connection.handle_sent(30, 100);
     assert_eq!(connection.request_sent(), Some(30));

@@ -195,7 +195,11 @@ impl Driver {
                 let deadline = now + self.plan.opening_timeout;
                 self.states[number] = State::Held(Box::new(Held {
                     socket,
-                    connection: Connection::new(self.plan.id(at), self.plan.transport),
+                    connection: Connection::new(
+                        self.plan.id(at),
+                        self.plan.transport,
+                        fastrand::u64(..),
+                    ),
                     deadline,
                     was_open: false,
                     pace: is_slow.then(|| Pace::new(self.plan.slow_rate, now)),

@@ -32,4 +32,22 @@ pub(super) enum Fault {
     EventField,
     #[error("event stream has a retry that is not a number")]
     EventRetry,
+    #[error("response is not the handshake of a WebSocket")]
+    NotAWebSocket,
+    #[error("Sec-WebSocket-Accept does not fit the key")]
+    Accept,
+    #[error("response has an extension or a subprotocol that was not offered")]
+    NotOffered,
+    #[error("frame of a server is masked")]
+    Masked,
+    #[error("frame has reserved bits that no extension uses")]
+    ReservedBits,
+    #[error("frame has an opcode without meaning")]
+    Opcode,
+    #[error("frame has a length above 63 bits")]
+    FrameLength,
+    #[error("control frame is fragmented or longer than 125 bytes")]
+    Control,
+    #[error("fragments of messages are out of order")]
+    Fragments,
 }

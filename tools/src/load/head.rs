@@ -1,9 +1,10 @@
 //! The head of a response, as far as a holder of streams cares (RFC 9112 sections 4 and 6).
 //!
-//! It does not keep the fields. Interim answers (1xx) are not waited through: we ask nothing that
+//! It does not keep the fields; what those of a WebSocket have to be is the `handshake`'s affair. Interim answers (1xx) are not waited through: we ask nothing that
 //! calls for one, so one is a refusal like any status but 200.
 
 use super::fault::Fault;
+use super::handshake;
 
 /// What an honest server's head never reaches; the node itself limits requests to as much.
 pub(super) const HEAD_BYTES_MAX: usize = 8192;
@@ -22,6 +23,16 @@ pub(super) struct Head {
     pub(super) is_event_stream: bool,
     /// Retry-After in seconds; as a date it is not understood, and counts as none.
     pub(super) retry_after_s: Option<u32>,
+    /// Upgrade: websocket
+    pub(super) upgrades: bool,
+    /// Connection: Upgrade
+    pub(super) connection_upgrades: bool,
+    /// Sec-WebSocket-Accept
+    pub(super) accept: Option<[u8; 28]>,
+    pub(super) has_protocol: bool,
+    pub(super) has_extension: bool,
+    /// permessage-deflate is the extension.
+    pub(super) is_deflate: bool,
 }
 
 /// `None`: the head is not complete yet.
@@ -47,6 +58,12 @@ pub(super) fn parse(input: &[u8]) -> Result<Option<Head>, Fault> {
         has_length: false,
         is_event_stream: false,
         retry_after_s: None,
+        upgrades: false,
+        connection_upgrades: false,
+        accept: None,
+        has_protocol: false,
+        has_extension: false,
+        is_deflate: false,
     };
     for field in response.headers.iter() {
         let value = field.value.trim_ascii();
@@ -62,6 +79,20 @@ pub(super) fn parse(input: &[u8]) -> Result<Option<Head>, Fault> {
         } else if field.name.eq_ignore_ascii_case("content-type") {
             let kind = value.split(|byte| *byte == b';').next().unwrap_or_default();
             head.is_event_stream = kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream");
+        } else if field.name.eq_ignore_ascii_case("upgrade") {
+            head.upgrades = value.eq_ignore_ascii_case(b"websocket");
+        } else if field.name.eq_ignore_ascii_case("connection") {
+            head.connection_upgrades |= value
+                .split(|byte| *byte == b',')
+                .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"));
+        } else if field.name.eq_ignore_ascii_case("sec-websocket-accept") {
+            head.accept = value.try_into().ok();
+        } else if field.name.eq_ignore_ascii_case("sec-websocket-protocol") {
+            head.has_protocol = true;
+        } else if field.name.eq_ignore_ascii_case("sec-websocket-extensions") {
+            // A second such field would be a second extension.
+            head.is_deflate = !head.has_extension && handshake::is_deflate(value);
+            head.has_extension = true;
         }
     }
     if head.is_chunked && head.has_length {

@@ -1,13 +1,14 @@
 //! The load generator: holds many streams against a node from one thread, counts and times what
 //! arrives, and says whether that is what was expected.
 //!
-//! It sends nothing after its requests: whoever talks to the node's Erlang side makes the
+//! It sends nothing after its requests but what a WebSocket's client has to answer: whoever talks to the node's Erlang side makes the
 //! messages. A stream that the server ends is over, unless it was asked to come back.
 //!
 //! * What is asked: `options`, `target` (URL, ids, request), `plan` (one process's part of it).
 //! * Holding: `driver` is the poller that turns `schedule` (when to open), `source` and `socket`
 //!   (from where, and how), `leaves` (who goes when), `pace` (slow readers) and `connection` (made of
-//!   `head`, `chunked`, `sse`, `stamp`: bytes to events). `crew` is several of it, each a `member`;
+//!   `head`, `chunked`, `sse`, `websocket`, `message`, `stamp`: bytes to events). A `websocket` is made of
+//!   `handshake` and `frames`. `crew` is several of it, each a `member`;
 //!   `holder` is what both are, and `client` lends it to other tools.
 //! * Counting: `tally`, made of `class` and `storm`.
 //! * Telling: `run` turns a holder, the `goal` (when it is over) and the `teller` (`report`,
@@ -20,12 +21,15 @@ mod connection;
 mod crew;
 mod driver;
 mod fault;
+mod frames;
 mod goal;
+mod handshake;
 mod head;
 mod holder;
 mod leaves;
 mod member;
 mod memory;
+mod message;
 mod options;
 mod pace;
 mod plan;
@@ -43,6 +47,7 @@ mod tally;
 mod target;
 mod teller;
 mod timeline;
+mod websocket;
 
 use std::ffi::OsString;
 use std::fs;
@@ -98,6 +103,11 @@ pub(crate) enum Error {
         what: &'static str,
         advice: &'static str,
     },
+    #[error("{option} is for {scheme} URLs; leave it out, or give --url another")]
+    Scheme {
+        option: &'static str,
+        scheme: &'static str,
+    },
     #[error("cannot start another process of this program: {0}")]
     Crew(io::Error),
     #[error("a process of this run ended before it was asked to; what it counted is lost")]
@@ -111,6 +121,7 @@ pub(crate) enum Error {
 /// Runs to the end and prints the report; true when all was as expected. `arguments` are those of
 /// this process, for processes like it.
 pub(crate) fn run(options: &Options, arguments: &[OsString]) -> Result<bool, Error> {
+    options.check_transport()?;
     let address = options.url.resolve()?;
     for source in options.sources() {
         if source.is_ipv4() != address.is_ipv4() {

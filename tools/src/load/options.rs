@@ -31,9 +31,18 @@ const CLIENTS: &str = "Clients that misbehave";
 /// No run lasts a year, and a year added to any clock does not overflow.
 const TIME_MAX: Duration = Duration::from_hours(365 * 24);
 
+/// What `--transport` may say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Framing {
+    /// A message is a chunk
+    Chunked,
+    /// A message is a server-sent event
+    Sse,
+}
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Where to ask for a stream; {id} becomes the connection's id
+    /// Where to ask for a stream, or for a WebSocket (ws://); {id} becomes the connection's id
     #[arg(long, value_name = "URL")]
     pub(super) url: Target,
     /// Streams to open
@@ -42,9 +51,13 @@ pub(crate) struct Options {
     /// Ids to open them for, one after the other, round and round [default: 1-N]
     #[arg(long, value_name = "FIRST-LAST")]
     ids: Option<IdRange>,
-    /// How messages are framed
-    #[arg(long, value_enum, default_value_t = Transport::Chunked)]
-    pub(super) transport: Transport,
+    /// How messages of http:// URLs are framed [default: chunked]; ws:// URLs are WebSockets
+    #[arg(long, value_enum)]
+    transport: Option<Framing>,
+    /// Offer permessage-deflate on WebSockets. What then comes compressed is counted as it is, without
+    /// being inflated: nothing is known of its stamp
+    #[arg(long)]
+    deflate: bool,
     /// Local addresses to connect from, in turn; each has about 28,000 ports [default: the
     /// target's own for a loopback target, else the kernel's choice]
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
@@ -144,6 +157,31 @@ impl Options {
     pub(super) fn ids(&self) -> IdRange {
         self.ids
             .unwrap_or_else(|| IdRange::of(self.connections.get()))
+    }
+
+    pub(super) fn transport(&self) -> Transport {
+        match (self.url.is_websocket, self.transport) {
+            (true, _) => Transport::WebSocket {
+                deflate: self.deflate,
+            },
+            (false, Some(Framing::Sse)) => Transport::Sse,
+            (false, _) => Transport::Chunked,
+        }
+    }
+
+    /// No option asks for what its URL has not.
+    pub(super) fn check_transport(&self) -> Result<(), Error> {
+        match self.url.is_websocket {
+            true if self.transport.is_some() => Err(Error::Scheme {
+                option: "--transport",
+                scheme: "http://",
+            }),
+            false if self.deflate => Err(Error::Scheme {
+                option: "--deflate",
+                scheme: "ws://",
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// How many processes share the run; `None` for one, and for a part of several.

@@ -112,7 +112,7 @@ impl Plan {
         Self {
             target: options.url.clone(),
             address,
-            transport: options.transport,
+            transport: options.transport(),
             connections: part.share(connections),
             first: part.before(connections),
             total: connections,

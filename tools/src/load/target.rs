@@ -1,12 +1,13 @@
 //! Where streams are asked for: the URL with its `{id}`, the range of ids, the request.
 //!
-//! Plain HTTP only; no redirects, no user names. The name is resolved once, before the run.
+//! Plain HTTP and WebSockets without TLS only; no redirects, no user names. The name is resolved once, before the run.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
 use super::Error;
 use super::connection::Transport;
+use super::handshake;
 
 /// The place in the URL that an id takes.
 const PLACE: &str = "{id}";
@@ -14,17 +15,18 @@ const PLACE: &str = "{id}";
 /// What real request targets stay under, and half of the 8 KiB a node takes as a head.
 const URL_BYTES_MAX: usize = 4096;
 
-/// `http://host[:port]/path/{id}`, taken apart.
+/// `http://host[:port]/path/{id}` or `ws://...`, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Target {
     authority: String,
     before_id: String,
     after_id: String,
+    pub(super) is_websocket: bool,
 }
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(super) enum TargetError {
-    #[error("must begin with http:// (for TLS, go through a proxy that ends it)")]
+    #[error("must begin with http:// or ws:// (for TLS, go through a proxy that ends it)")]
     Scheme,
     #[error("must name a host, as in http://127.0.0.1:8000/stream/{{id}}")]
     Host,
@@ -46,7 +48,12 @@ impl FromStr for Target {
         if !url.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(TargetError::Character);
         }
-        let rest = url.strip_prefix("http://").ok_or(TargetError::Scheme)?;
+        let (scheme, rest) = url.split_once("://").ok_or(TargetError::Scheme)?;
+        let is_websocket = match scheme {
+            "http" => false,
+            "ws" => true,
+            _ => return Err(TargetError::Scheme),
+        };
         let (authority, path) = rest.split_once('/').ok_or(TargetError::Place)?;
         if authority.is_empty() || authority.contains(['@', '?', '#', '{']) {
             return Err(TargetError::Host);
@@ -59,6 +66,7 @@ impl FromStr for Target {
             authority: authority.to_owned(),
             before_id: format!("/{before_id}"),
             after_id: after_id.to_owned(),
+            is_websocket,
         })
     }
 }
@@ -85,12 +93,15 @@ impl Target {
             })
     }
 
-    /// Writes the request for the stream of `id` into `out`, replacing what is there.
-    pub(super) fn write_request(&self, id: u64, transport: Transport, out: &mut Vec<u8>) {
-        let accept = match transport {
-            Transport::Chunked => "*/*",
-            Transport::Sse => "text/event-stream",
-        };
+    /// Writes the request for the stream of `id` into `out`, replacing what is there; `nonce` is what a
+    /// WebSocket's key is made of.
+    pub(super) fn write_request(
+        &self,
+        id: u64,
+        transport: Transport,
+        nonce: u64,
+        out: &mut Vec<u8>,
+    ) {
         let mut digits = itoa::Buffer::new();
         let parts = [
             "GET ",
@@ -99,14 +110,18 @@ impl Target {
             &self.after_id,
             " HTTP/1.1\r\nHost: ",
             &self.authority,
-            "\r\nUser-Agent: lariat-tools\r\nAccept: ",
-            accept,
-            "\r\n\r\n",
+            "\r\nUser-Agent: lariat-tools\r\n",
         ];
         out.clear();
         for part in parts {
             out.extend_from_slice(part.as_bytes());
         }
+        match transport {
+            Transport::Chunked => out.extend_from_slice(b"Accept: */*\r\n"),
+            Transport::Sse => out.extend_from_slice(b"Accept: text/event-stream\r\n"),
+            Transport::WebSocket { deflate } => handshake::write_fields(nonce, deflate, out),
+        }
+        out.extend_from_slice(b"\r\n");
     }
 }
 
@@ -173,7 +188,7 @@ mod tests {
     fn the_id_takes_its_place_in_the_request() {
         let target: Target = "http://localhost:8000/a/{id}?x=y".parse().unwrap();
         let mut request = b"old".to_vec();
-        target.write_request(7, Transport::Sse, &mut request);
+        target.write_request(7, Transport::Sse, 0, &mut request);
         let text = String::from_utf8(request).unwrap();
         assert!(
             text.starts_with("GET /a/7?x=y HTTP/1.1\r\nHost: localhost:8000\r\n"),
@@ -183,9 +198,25 @@ mod tests {
     }
 
     #[test]
+    fn a_websocket_is_asked_for_by_its_scheme() {
+        let target: Target = "ws://localhost:8000/ws/{id}".parse().unwrap();
+        assert!(target.is_websocket);
+        let mut request = Vec::new();
+        for deflate in [false, true] {
+            target.write_request(7, Transport::WebSocket { deflate }, 9, &mut request);
+            let text = std::str::from_utf8(&request).unwrap();
+            assert!(text.starts_with("GET /ws/7 HTTP/1.1\r\n"), "{text}");
+            assert!(text.contains("\r\nUpgrade: websocket\r\n") && text.ends_with("\r\n\r\n"));
+            assert_eq!(text.contains("permessage-deflate"), deflate);
+        }
+    }
+
+    #[test]
     fn a_url_that_cannot_be_asked_is_refused() {
         let refused = |url: &str| url.parse::<Target>().unwrap_err();
         assert_eq!(refused("https://h/{id}"), TargetError::Scheme);
+        assert_eq!(refused("wss://h/{id}"), TargetError::Scheme);
+        assert_eq!(refused("h/{id}"), TargetError::Scheme);
         assert_eq!(refused("http:///{id}"), TargetError::Host);
         assert_eq!(refused("http://user@h/{id}"), TargetError::Host);
         assert_eq!(refused("http://h"), TargetError::Place);

@@ -1,6 +1,7 @@
 //! A small honest HTTP/1.1 streaming server for the tests: real sockets, one accepting thread.
 //!
 //! It is no model of Lariat: it does exactly what a test tells it, also what no server should do.
+//! Frames of WebSockets are the tests' own affair, too; it only answers their key.
 //! Request heads are read one connection after the other, so it holds many streams with one
 //! thread.
 
@@ -11,11 +12,16 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha1::{Digest, Sha1};
+
 /// Only a failing test waits this long.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// What the server says to a request, from its path and whether it asks for an event stream. A
-/// 200 is held as a stream, nothing is held too, any other answer is followed by the end.
+/// 200 or a 101 is held as a stream, nothing is held too, any other answer is followed by the end.
+/// `{accept}` becomes what belongs to the key of a WebSocket.
 pub(crate) type Answer = fn(path: &str, wants_events: bool) -> String;
 
 /// A stream the server holds.
@@ -84,6 +90,13 @@ pub(crate) fn stream(_path: &str, wants_events: bool) -> String {
     format!("HTTP/1.1 200 OK\r\n{kind}Transfer-Encoding: chunked\r\n\r\n")
 }
 
+/// The usual answer to a WebSocket, with an extension that must have been offered.
+pub(crate) fn websocket(_path: &str, _wants_events: bool) -> String {
+    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+     Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
+        .to_owned()
+}
+
 /// `data` as one chunk.
 pub(crate) fn chunk(data: &str) -> Vec<u8> {
     format!("{:x}\r\n{data}\r\n", data.len()).into_bytes()
@@ -132,7 +145,13 @@ fn accept(mut socket: TcpStream, answer: Answer, streams: &Streams) {
         .strip_prefix("GET ")
         .and_then(|rest| rest.strip_suffix(" HTTP/1.1"))
         .expect("a GET request");
-    let head = answer(path, wants_events);
+    let mut head = answer(path, wants_events);
+    if let Some(key) = fields.get("sec-websocket-key") {
+        assert_eq!(fields["sec-websocket-version"], "13");
+        assert_eq!(STANDARD.decode(key).unwrap().len(), 16);
+        let accept = Sha1::digest(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11"));
+        head = head.replace("{accept}", &STANDARD.encode(accept));
+    }
     let id = path.rsplit('/').next().unwrap().parse().unwrap();
     // Held before it is answered, and found only when it is: who sees the answer finds the stream,
     // and what a test sends over it comes after the answer.
@@ -142,7 +161,11 @@ fn accept(mut socket: TcpStream, answer: Answer, streams: &Streams) {
         peer: socket.peer_addr().unwrap(),
         socket: socket.try_clone().unwrap(),
     };
-    if head.is_empty() || head.starts_with("HTTP/1.1 200") {
+    if ["HTTP/1.1 200", "HTTP/1.1 101"]
+        .iter()
+        .any(|held| head.starts_with(held))
+        || head.is_empty()
+    {
         held.push(stream);
         streams.one_more.notify_all();
     }

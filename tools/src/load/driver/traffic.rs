@@ -1,4 +1,4 @@
-//! What goes over the sockets that the driver holds: requests out, bytes in.
+//! What goes over the sockets that the driver holds: requests and answers out, bytes in.
 //!
 //! It opens and cuts nothing: that is the driver's own affair.
 
@@ -19,12 +19,12 @@ impl Driver {
             return;
         };
         let Some(sent) = held.connection.request_sent() else {
-            return;
+            return self.reply(number);
         };
-        let id = held.connection.id();
+        let (id, nonce) = (held.connection.id(), held.connection.nonce());
         self.plan
             .target
-            .write_request(id, self.plan.transport, &mut self.request);
+            .write_request(id, self.plan.transport, nonce, &mut self.request);
         let failed = match held.socket.take_error() {
             Ok(None) => match held.socket.write(&self.request[sent..]) {
                 Ok(more) => {
@@ -43,6 +43,21 @@ impl Driver {
                 let returning = held.returning;
                 self.opening -= 1;
                 self.connect_failed(number, returning, &failed);
+            }
+        }
+    }
+
+    /// Sends what the connection has to answer, as far as the socket has room.
+    fn reply(&mut self, number: usize) {
+        let State::Held(held) = &mut self.states[number] else {
+            return;
+        };
+        while !held.connection.replies().is_empty() {
+            match held.socket.write(held.connection.replies()) {
+                Ok(bytes) => held.connection.handle_replied(bytes),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Full: there is room later. Broken: reading says so.
+                Err(_) => return,
             }
         }
     }
@@ -125,6 +140,7 @@ impl Driver {
                 }
             }
         }
+        self.reply(number);
         if let Some(event) = last {
             self.end(number, event);
         }
