@@ -216,10 +216,10 @@ const OPEN_FILES_RESERVE: usize = 256;
 /// other way round.
 pub fn open_files_needed(edge: &edge::Config, connections: usize) -> usize {
     let listeners = edge.listen.len();
-    let refused = edge::REFUSED_WAITING_MAX * listeners.saturating_sub(1);
+    let waiting = waiting_for_their_end(edge);
     let others = connections
         .saturating_add(OPEN_FILES_RESERVE)
-        .saturating_add(refused);
+        .saturating_add(waiting);
     // Heads take at most a sixteenth for each listener, less with few open files.
     let squeezed = match HEADS_PART.checked_sub(listeners) {
         None | Some(0) => usize::MAX,
@@ -227,6 +227,13 @@ pub fn open_files_needed(edge: &edge::Config, connections: usize) -> usize {
     };
     let heads = edge.heads_max.saturating_mul(listeners);
     others.saturating_add(heads).min(squeezed)
+}
+
+/// Sockets that are no connections any more, beyond those that the reserve has room for: what the first
+/// listener has refused. Each further listener has its own, and each shard those that it has closed.
+fn waiting_for_their_end(edge: &edge::Config) -> usize {
+    let refused = edge::REFUSED_WAITING_MAX * edge.listen.len().saturating_sub(1);
+    refused + edge::PARTING_MAX * edge.shards
 }
 
 /// Heads of a listener take at most this part of the open files.
@@ -240,10 +247,9 @@ fn fit_open_files(edge: &mut edge::Config) {
     // Heads being read hold descriptors too, and must not take them all.
     edge.heads_max = edge.heads_max.min(limit / HEADS_PART).max(1);
     let heads = edge.heads_max * edge.listen.len();
-    // The reserve has room for those that one listener has refused; each further listener has its own.
-    let refused = edge::REFUSED_WAITING_MAX * edge.listen.len().saturating_sub(1);
+    let waiting = waiting_for_their_end(edge);
     let room = limit
-        .saturating_sub(OPEN_FILES_RESERVE + heads + refused)
+        .saturating_sub(OPEN_FILES_RESERVE + heads + waiting)
         .max(1);
     let wanted = edge.connections_max;
     edge.connections_max = wanted.min(room);
@@ -276,8 +282,8 @@ mod tests {
     fn room(limit: usize, edge: &edge::Config) -> usize {
         let listeners = edge.listen.len();
         let heads = edge.heads_max.min(limit / HEADS_PART).max(1) * listeners;
-        let refused = edge::REFUSED_WAITING_MAX * (listeners - 1);
-        limit.saturating_sub(OPEN_FILES_RESERVE + heads + refused)
+        let waiting = waiting_for_their_end(edge);
+        limit.saturating_sub(OPEN_FILES_RESERVE + heads + waiting)
     }
 
     #[test]

@@ -38,6 +38,7 @@ pub use http::pattern::Pattern;
 pub use http::publish::PublishToken;
 pub use http::route::{Access, Route};
 pub use newsfeed::{News, Newsfeed, Taken};
+pub use shard::parting::PARTING_MAX;
 pub use shard::queue::{Answer, QueueFull, ShardAnswer};
 pub use shard::watchers::Watch;
 pub use token::{Algorithm, Claims, KeyError, KeyFile, TokenRules, Tokens};

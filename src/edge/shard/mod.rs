@@ -12,6 +12,7 @@ pub(in crate::edge) mod drain;
 mod hearing;
 pub(in crate::edge) mod inbox;
 pub(in crate::edge) mod named;
+pub(in crate::edge) mod parting;
 mod polls;
 pub(in crate::edge) mod queue;
 #[cfg(test)]
@@ -37,6 +38,7 @@ use super::shard::beats::Beats;
 use super::shard::drain::{Comeback, Drain};
 use super::shard::inbox::{Allowed, Inbox};
 use super::shard::named::Named;
+use super::shard::parting::Parting;
 use super::shard::queue::{Queue, ShardCommand};
 use super::shard::sockets::Sockets;
 use super::shard::sweep::Sweep;
@@ -72,6 +74,7 @@ pub(super) struct Shard {
 struct Running {
     shard: Shard,
     sockets: Sockets,
+    parting: Parting,
     named: Named,
     beats: Beats,
     inbox: Inbox,
@@ -99,6 +102,7 @@ impl Shard {
             buffer: Vec::new(),
             unread: Vec::new(),
             sockets: Sockets::default(),
+            parting: Parting::default(),
             named: Named::default(),
             beats: Beats::default(),
             news: Vec::new(),
@@ -155,6 +159,7 @@ impl Running {
         self.clock(elapsed);
         self.beat(elapsed);
         self.polls(elapsed);
+        self.parting.look(at);
         *before = at;
         self.finish_turn();
     }
@@ -225,7 +230,7 @@ impl Running {
                         self.shard.hub.handle_gone(slot, Reason::Io);
                     }
                 }
-                Output::Answered(slot) => self.sockets.close(slot, registry),
+                Output::Answered(slot) => drop(self.sockets.close(slot, registry)),
                 Output::Congested { conn, id, bytes } => {
                     self.tell(Event::Congested { conn, id, bytes });
                 }
@@ -237,7 +242,12 @@ impl Running {
                     reason,
                     unsent,
                 } => {
-                    self.sockets.close(conn.slot, registry);
+                    let socket = self.sockets.close(conn.slot, registry);
+                    // Who has left sends no more, and only clients of WebSockets send much.
+                    let is_left = matches!(reason, Reason::Client | Reason::Io);
+                    if let Some(socket) = socket.filter(|_| speaks(transport) && !is_left) {
+                        self.parting.put(socket, now());
+                    }
                     self.named.remove(conn.slot);
                     self.beats.remove(conn.slot);
                     self.shard.permits.release(conn.slot);
@@ -373,6 +383,10 @@ impl Running {
         self.outputs();
         self.finish_turn();
     }
+}
+
+fn speaks(transport: Transport) -> bool {
+    transport == Transport::Websocket
 }
 
 fn label(transport: Transport) -> metrics::Transport {

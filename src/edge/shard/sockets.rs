@@ -96,13 +96,11 @@ impl Sockets {
         Some(socket)
     }
 
-    /// Closes the socket. The FIN goes out behind what was written, also when the client has sent
-    /// bytes that nobody read (a bare close would answer those with a reset, which can destroy
-    /// what the client has not read yet).
-    pub(in crate::edge) fn close(&mut self, slot: u32, registry: &Registry) {
-        let Some(mut socket) = self.take(slot) else {
-            return;
-        };
+    /// Closes the sending half: the FIN goes out behind what was written. Answers the socket, which closes
+    /// when it is dropped; if there are bytes then that nobody has read, or some come later, the client
+    /// gets a reset, which can destroy what it has not read yet.
+    pub(in crate::edge) fn close(&mut self, slot: u32, registry: &Registry) -> Option<TcpStream> {
+        let mut socket = self.take(slot)?;
         remove(&mut self.forwarded, slot);
         if let Some(mut session) = remove(&mut self.sessions, slot) {
             self.records.clear();
@@ -111,6 +109,7 @@ impl Sockets {
         }
         let _ = registry.deregister(&mut socket);
         let _ = socket.shutdown(Shutdown::Write);
+        Some(socket)
     }
 
     /// What the client says, without its TLS, at the beginning of `buffer`, which grows where that is
