@@ -129,8 +129,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, Error> {
     arrived &= client.wait_messages(written)? == written;
     client.latency();
 
-    let highest = unicast.count / options.seconds;
-    let rate = highest * u64::from(options.load_percent) / 100;
+    let rate = unicast.rate(options.load_percent);
     let paced = phase
         .unicast(&mut streams, Some(rate))
         .map_err(Error::Write)?;

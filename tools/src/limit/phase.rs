@@ -31,6 +31,9 @@ pub(super) struct Cost {
     pub(super) full: u64,
     pub(super) per_second: f64,
     pub(super) us_each: f64,
+    /// How long all of them took: on a busy machine longer than they were given.
+    #[serde(skip)]
+    us: u64,
     /// CPU time of the writing thread; absent where the kernel does not tell.
     pub(super) cpu_us_each: Option<f64>,
 }
@@ -39,6 +42,15 @@ pub(super) struct Cost {
 pub(super) struct Clock {
     started: Instant,
     cpu_ns: Option<u64>,
+}
+
+impl Cost {
+    /// So many percent of the rate that was measured, a second.
+    pub(super) fn rate(&self, percent: u32) -> u64 {
+        let rate =
+            u128::from(self.count) * 10_000 * u128::from(percent) / u128::from(self.us.max(1));
+        u64::try_from(rate).unwrap_or(u64::MAX)
+    }
 }
 
 impl Phase {
@@ -117,7 +129,8 @@ impl Clock {
     }
 
     pub(super) fn cost(self, count: u64, full: u64) -> Cost {
-        let seconds = self.started.elapsed().as_secs_f64();
+        let elapsed = self.started.elapsed();
+        let seconds = elapsed.as_secs_f64();
         let some = count.max(1) as f64;
         let cpu_ns = self.cpu_ns.zip(cpu_ns());
         Cost {
@@ -125,6 +138,7 @@ impl Clock {
             full,
             per_second: count as f64 / seconds,
             us_each: seconds * 1e6 / some,
+            us: u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
             cpu_us_each: cpu_ns.map(|(before, after)| (after - before) as f64 / 1e3 / some),
         }
     }
@@ -168,5 +182,12 @@ mod tests {
             cost.us_each >= 200.0 && cost.per_second <= 5000.0,
             "{cost:?}"
         );
+    }
+
+    #[test]
+    fn a_part_of_the_rate_is_of_the_time_that_it_took() {
+        let mut cost = Clock::start().cost(1_000, 0);
+        cost.us = 1_250_000;
+        assert_eq!((cost.rate(100), cost.rate(70)), (800, 560));
     }
 }
