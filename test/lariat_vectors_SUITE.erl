@@ -55,6 +55,14 @@ wire_says_the_same(_Config) ->
         lariat_wire:to_edge([7], <<"m">>, #{event => <<"tick">>, id => <<"9">>}),
     {send, 7, <<"m">>, Expected} = Term(request_send_event),
     ?assertEqual(maps:map(fun(_, V) -> iolist_to_binary(V) end, Expected), Options),
+    ?assertEqual(Term(deliver_text_form), lariat_wire:to_edge([7], {text, <<"m">>}, #{})),
+    Binary = {binary, <<"m">>},
+    ?assertEqual(Term(deliver_binary_form), lariat_wire:to_edge([7, 8], Binary, #{})),
+    Tick = #{event => <<"tick">>},
+    ?assertEqual(
+        {'$gen_cast', Term(request_send_binary_event)}, lariat_wire:to_edge([7], Binary, Tick)
+    ),
+    ?assertEqual(Term(signal_text), lariat_wire:to_process({text, <<"m">>}, #{})),
     ?assertEqual(Term(signal_deliver), lariat_wire:to_process(<<"m">>, #{})),
     ?assertEqual(Term(signal_event), lariat_wire:to_process(<<"m">>, #{event => <<"tick">>})),
     ?assertEqual(Term(signal_event_id),

@@ -6,7 +6,8 @@
 %%%
 %%% Ids are integers, binaries, or any term but a list: a list is always a list of ids, so the
 %%% user called alice is `<<"alice">>', not `"alice"'. Messages are iodata: text beyond Latin-1 is
-%%% `<<"..."/utf8>>'.
+%%% `<<"..."/utf8>>'. `{binary, Msg}' is binary to a WebSocket even if it could be text, and `{text, Msg}'
+%%% the same as `Msg'; what a client said, `{text | binary, Data}', can so be sent on as it is.
 -module(lariat).
 
 %% Messages.
@@ -29,7 +30,7 @@
 %% sent before (its credit is used up); nothing was sent, try again later.
 %% `{error, noconnection}': the edge is not connected, or the id is unknown while the picture of
 %% an edge is missing. `{error, {partial, Failures}}': some took it, these did not.
-%% `{error, too_large}': more than 32 MiB. Crashes on what is no iodata. Never blocks.
+%% `{error, too_large}': more than 32 MiB. Crashes on what is no message. Never blocks.
 -spec send(lariat_wire:ids(), lariat_wire:message()) -> ok | {error, lariat_router:reason()}.
 send(Ids, Msg) ->
     send(Ids, Msg, #{}).
@@ -99,7 +100,8 @@ remove_subscriptions(Subscriptions) ->
     lariat_subscriptions:remove(Subscriptions).
 
 %% @doc From now on `Pid' receives what is sent to `Id', beside the connections of that id: the
-%% message itself, as one binary. Until it ends or logs out.
+%% message itself, as one binary, or `{text | binary, Binary}' where it was sent so. Until it ends or
+%% logs out.
 -spec login(lariat_wire:id(), pid()) -> ok | {error, logins_limit}.
 login(Id, Pid) ->
     lariat_router:login(Id, Pid).

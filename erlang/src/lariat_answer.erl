@@ -38,6 +38,8 @@ batch(_) -> {error, not_an_answer}.
 -spec in(term()) -> {ok, nothing | {say, term()}} | {error, Why :: term()}.
 in(ok) -> {ok, nothing};
 in({close, Reason}) -> {ok, {say, {close, Reason}}};
+in({reply, {Form, _} = Message}) when Form =:= text; Form =:= binary ->
+    checked(fun() -> {say, payload(fun lariat_wire:payload/1, Message)} end);
 in({reply, Event}) when is_tuple(Event) -> {ok, {say, Event}};
 in({reply, Message}) -> checked(fun() -> {say, payload(Message)} end);
 in(_) -> {error, not_an_answer}.
@@ -120,7 +122,11 @@ reason(Reason) ->
 
 -spec payload(term()) -> binary().
 payload(Body) ->
-    try lariat_wire:payload(Body) of
+    payload(fun lariat_wire:bytes/1, Body).
+
+-spec payload(fun((term()) -> {ok, Payload} | {error, too_large}), term()) -> Payload.
+payload(Check, Message) ->
+    try Check(Message) of
         {ok, Payload} -> Payload;
         {error, too_large} -> error({bad, too_large})
     catch

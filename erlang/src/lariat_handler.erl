@@ -84,7 +84,8 @@
 
 -type in_result() ::
     ok
-    %% To this connection: iodata, or `{event, Name, Msg}', `{event, Name, EventId, Msg}'.
+    %% To this connection: iodata, `{text | binary, Msg}', `{event, Name, Msg}' or
+    %% `{event, Name, EventId, Msg}'.
     | {reply, lariat_wire:message() | tuple()}
     | {close, Reason :: term()}.
 

@@ -8,7 +8,7 @@
 -module(lariat_wire).
 
 %% Checks: they crash on what a correct program never passes.
--export([ids/1, id/1, payload/1, options/1]).
+-export([ids/1, id/1, payload/1, bytes/1, options/1]).
 %% Constructors.
 -export([to_edge/3, to_process/2, id_from_text/1]).
 %% What a send takes of the credit at an edge.
@@ -18,6 +18,7 @@
     id/0,
     ids/0,
     message/0,
+    form/0,
     payload/0,
     options/0,
     edge_options/0,
@@ -35,9 +36,13 @@
 
 -type ids() :: id() | [id()].
 
--type message() :: iodata().
+-type message() :: iodata() | {form(), iodata()}.
 
--type payload() :: binary().
+-type form() :: text | binary.
+%% What a message is to a WebSocket; other transports do not tell them apart. `text' says no more
+%% than iodata alone: what is not UTF-8 goes as binary all the same.
+
+-type payload() :: binary() | {form(), binary()}.
 %% A message as it travels: flattened once, so that every edge and process shares the bytes.
 
 -type options() :: #{event => iodata(), id => iodata()}.
@@ -113,18 +118,28 @@ ids(Id) ->
 id(Id) when is_list(Id) -> error({bad_id, Id});
 id(Id) -> Id.
 
-%% @doc The message as one binary. Crashes with `{bad_message, Msg}' when it is not iodata:
-%% nobody looks at the return value of a send, so a mistake must be loud.
+%% @doc The message with its bytes as one binary. Crashes with `{bad_message, Msg}' when it is not
+%% one: nobody looks at the return value of a send, so a mistake must be loud.
 -spec payload(message()) -> {ok, payload()} | {error, too_large}.
+payload({Form, Msg}) when Form =:= text; Form =:= binary ->
+    case bytes(Msg) of
+        {ok, Bytes} -> {ok, {Form, Bytes}};
+        {error, too_large} = Error -> Error
+    end;
 payload(Msg) ->
-    Payload =
+    bytes(Msg).
+
+%% @doc The same for iodata alone.
+-spec bytes(iodata()) -> {ok, binary()} | {error, too_large}.
+bytes(Msg) ->
+    Bytes =
         try
             iolist_to_binary(Msg)
         catch
             error:badarg -> error({bad_message, Msg})
         end,
-    case byte_size(Payload) =< ?MESSAGE_BYTES_MAX of
-        true -> {ok, Payload};
+    case byte_size(Bytes) =< ?MESSAGE_BYTES_MAX of
+        true -> {ok, Bytes};
         false -> {error, too_large}
     end.
 
@@ -159,13 +174,16 @@ to_edge(Ids, Payload, Options) ->
     {'$gen_cast', {send, one_or_many(Ids), Payload, Options}}.
 
 %% @doc What a send to these ids takes of the credit at the edge, in bytes. An estimate of what
-%% it occupies there, which both sides can make without looking at the ids.
+%% it occupies there, which both sides can make without looking at the ids. A form costs nothing.
 -spec cost([id()], payload()) -> pos_integer().
+cost(Ids, {_, Payload}) ->
+    cost(Ids, Payload);
 cost(Ids, Payload) ->
     ?MESSAGE_COST + byte_size(Payload) + ?ID_COST * length(Ids).
 
 %% @doc What a process that logged in is sent: exactly what a connection's pid would be sent,
-%% so that the two are the same thing to the router. A server-sent event without a name has
+%% so that the two are the same thing to the router: `{text | binary, Msg}' stays one, because the
+%% pid may be a WebSocket's. A server-sent event without a name has
 %% the name `message' (WHATWG HTML, 9.2.6).
 -spec to_process(payload(), edge_options()) -> term().
 to_process(Payload, #{id := EventId} = Options) ->

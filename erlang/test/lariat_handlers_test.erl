@@ -247,18 +247,19 @@ replies_go_to_the_connection() ->
         next(to_conn)
     end,
     ?assertEqual({to_conn, <<"hello">>}, Say({reply, ["hel", "lo"]})),
+    ?assertEqual({to_conn, {binary, <<"x">>}}, Say({reply, {binary, ["x"]}})),
     ?assertEqual({to_conn, {event, "e", "x"}}, Say({reply, {event, "e", "x"}})),
     ?assertEqual({to_conn, {close, bye}}, Say({close, bye})).
 
 a_crash_keeps_the_connection() ->
     Pid = opened(1),
-    Answers = [crash, {reply, no_iodata}, {exit, kill}, {reply, "well"}],
+    Answers = [crash, {reply, no_iodata}, {reply, {text, no}}, {exit, kill}, {reply, "well"}],
     [
         ok = lariat_handlers:received(?EDGE, Pid, 1, {binary, term_to_binary(Answer)})
      || Answer <- Answers
     ],
     ?assertEqual({to_conn, <<"well">>}, next(to_conn)),
-    ?assertEqual({2, 1}, {counted(handler_crashes), counted(handler_bad_answers)}).
+    ?assertEqual({2, 2}, {counted(handler_crashes), counted(handler_bad_answers)}).
 
 a_late_message_is_given_up() ->
     Pid = opened(1),

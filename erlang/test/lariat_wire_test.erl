@@ -16,6 +16,11 @@ options_go_as_a_cast_test() ->
 
 a_process_gets_what_a_conn_pid_would_test() ->
     ?assertEqual(<<"m">>, lariat_wire:to_process(<<"m">>, #{})),
+    ?assertEqual({binary, <<"m">>}, lariat_wire:to_process({binary, <<"m">>}, #{})),
+    ?assertEqual(
+        {event, <<"e">>, {text, <<"m">>}},
+        lariat_wire:to_process({text, <<"m">>}, #{event => <<"e">>})
+    ),
     ?assertEqual({event, <<"e">>, <<"m">>}, lariat_wire:to_process(<<"m">>, #{event => <<"e">>})),
     ?assertEqual(
         {event, <<"e">>, <<"1">>, <<"m">>},
@@ -36,10 +41,17 @@ a_list_is_always_a_list_of_ids_test() ->
 messages_are_flattened_once_test() ->
     ?assertEqual({ok, <<"abc">>}, lariat_wire:payload([$a, [<<"b">> | <<"c">>]])),
     ?assertEqual({ok, <<>>}, lariat_wire:payload([])),
+    ?assertEqual({ok, {binary, <<"ab">>}}, lariat_wire:payload({binary, ["a", $b]})),
+    ?assertEqual({ok, {text, <<>>}}, lariat_wire:payload({text, []})),
+    ?assertError({bad_message, {number, "1"}}, lariat_wire:payload({number, "1"})),
+    ?assertError({bad_message, {text, "1"}}, lariat_wire:payload({binary, {text, "1"}})),
+    ?assertError({bad_message, {text, "1"}}, lariat_wire:bytes({text, "1"})),
     ?assertError({bad_message, hello}, lariat_wire:payload(hello)),
     ?assertError({bad_message, [1024]}, lariat_wire:payload([1024])),
     ?assertMatch({ok, _}, lariat_wire:payload(<<0:(32 * 1024 * 1024 * 8)>>)),
-    ?assertEqual({error, too_large}, lariat_wire:payload(<<0:(32 * 1024 * 1024 * 8 + 8)>>)).
+    TooMuch = <<0:(32 * 1024 * 1024 * 8 + 8)>>,
+    ?assertEqual({error, too_large}, lariat_wire:payload(TooMuch)),
+    ?assertEqual({error, too_large}, lariat_wire:payload({binary, TooMuch})).
 
 options_cannot_forge_fields_test() ->
     [
@@ -72,7 +84,10 @@ the_cost_is_the_one_that_the_edge_computes_test() ->
         begin
             Numbers = [binary_to_integer(N) || N <- binary:split(Line, <<" ">>, [global])],
             [Payload, Ids, Cost] = Numbers,
-            ?assertEqual(Cost, lariat_wire:cost(lists:duplicate(Ids, 1), <<0:(Payload * 8)>>))
+            [
+                ?assertEqual(Cost, lariat_wire:cost(lists:duplicate(Ids, 1), Message))
+             || Bytes <- [<<0:(Payload * 8)>>], Message <- [Bytes, {text, Bytes}, {binary, Bytes}]
+            ]
         end
      || <<First, _/binary>> = Line <- Lines, First =/= $#
     ],

@@ -78,8 +78,12 @@ fn read(name: &str, bytes: &Bytes) -> String {
 }
 
 fn sent(ids: &str, payload: &str, meta: &str) -> String {
+    sent_as("Text", ids, payload, meta)
+}
+
+fn sent_as(form: &str, ids: &str, payload: &str, meta: &str) -> String {
     format!(
-        "Send {{ ids: {ids}, message: Message {{ payload: b\"{payload}\", meta: {meta}, form: Text }}, credit: None }}"
+        "Send {{ ids: {ids}, message: Message {{ payload: b\"{payload}\", meta: {meta}, form: {form} }}, credit: None }}"
     )
 }
 
@@ -114,6 +118,11 @@ fn asked() -> Vec<(&'static str, String)> {
             "deliver_mixed",
             plain(&format!("Many([1, <<\"b\">>, {user}])"), "m"),
         ),
+        ("deliver_text_form", plain("One(7)", "m")),
+        (
+            "deliver_binary_form",
+            sent_as("Binary", "Ints([7, 8])", "m", "None"),
+        ),
         ("unknown_atom", "Unknown".to_owned()),
         ("unknown_improper", "Unknown".to_owned()),
         ("unknown_payload", "Unknown".to_owned()),
@@ -125,6 +134,10 @@ fn asked() -> Vec<(&'static str, String)> {
             sent("One(7)", "m", &meta("tick", "Some(b\"9\")")),
         ),
         ("request_send_plain", plain("One(7)", "m")),
+        (
+            "request_send_binary_event",
+            sent_as("Binary", "One(7)", "m", &meta("tick", "None")),
+        ),
         (
             "request_close",
             r#"Close { ids: One(7), reason: Asked(b"h\x02w\x06kickedw\x03out") }"#.to_owned(),
