@@ -54,6 +54,7 @@ terms() ->
             {send, 7, {binary, <<"m">>}, {'$map', [{event, <<"tick">>}]}}},
         {request_close, {close, 7, {kicked, out}}},
         {request_close_many, {close, [7, <<"b">>], bye}},
+        {request_close_worded, {close, 7, {4001, <<"bye">>}}},
         {request_close_all, {close_all, 1000}},
         {request_connections, {connections, <<"alice">>}},
         {request_info, info},
@@ -95,6 +96,7 @@ terms() ->
         {signal_event_id, {event, <<"tick">>, <<"9">>, <<"m">>}},
         {signal_close, close},
         {signal_close_reason, {close, bye}},
+        {signal_close_worded, {close, {1000, {'$string', "ok"}}}},
         %% Answers.
         {reply_ok, ok},
         {reply_sent, {ok, {'$map', [{connections, 2}, {queued_bytes, 1 bsl 40}]}}},

@@ -117,8 +117,10 @@ connections(Id) ->
     lariat_router:connections(Id).
 
 %% @doc Closes the connections of an id, or of each of a list of ids; `{ok, N}' of them. The
-%% reason is told in the edges' `closed' events. Processes get `{close, Reason}'.
--spec close(lariat_wire:ids(), Reason :: term()) -> lariat_router:outcome().
+%% reason is told in the edges' `closed' events. Processes get `{close, Reason}'. A reason `{Code, Text}'
+%% is told to WebSockets, too: 1000, or a code of the application's, 4000 to 4999, and at most 123 bytes
+%% of UTF-8. Of all other reasons they hear 1000, without a text.
+-spec close(lariat_wire:ids(), lariat_wire:reason()) -> lariat_router:outcome().
 close(Ids, Reason) ->
     lariat_router:close(Ids, Reason, ?TIMEOUT_MS).
 

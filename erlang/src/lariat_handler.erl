@@ -16,6 +16,8 @@
 %%%     is counted, and the log says why, a line each few seconds at most.
 %%%   * What the clients of one connection say is handled in order, one at a time, its end after
 %%%     everything else. Connections do not wait for each other.
+%%%   * What was said to a node that is lost is lost with it; what is said next goes to another node
+%%%     that serves the handler, and when there is none closes the connection (a WebSocket hears 1013).
 %%%   * More than `handler_jobs_max' requests at once: 503 to the next. So many messages are
 %%%     handled at once, too; others wait, at most 1 MiB of one connection and `handler_queue_bytes'
 %%%     of all. Past that the connection is closed, because a message of it would be missing.
@@ -87,7 +89,8 @@
     %% To this connection: iodata, `{text | binary, Msg}', `{event, Name, Msg}' or
     %% `{event, Name, EventId, Msg}'.
     | {reply, lariat_wire:message() | tuple()}
-    | {close, Reason :: term()}.
+    %% `{Code, Text}' is told to a WebSocket, see `lariat:close/2'.
+    | {close, lariat_wire:reason()}.
 
 -type batch_result() ::
     %% All of them are yours now: 202 to every sender.

@@ -66,7 +66,7 @@ call(Ids, Msg, TimeoutMs) ->
 
 %% @doc Closes the connections of the ids. A process that logged in is sent `{close, Reason}',
 %% as a connection's pid would be.
--spec close(lariat_wire:ids(), term(), timeout()) -> outcome().
+-spec close(lariat_wire:ids(), lariat_wire:reason(), timeout()) -> outcome().
 close(Ids, Reason, TimeoutMs) ->
     Command = fun(EdgeIds) -> {close, EdgeIds, Reason} end,
     ask(plan(lariat_wire:ids(Ids)), Command, {close, Reason}, TimeoutMs).

@@ -20,6 +20,7 @@
     message/0,
     form/0,
     payload/0,
+    reason/0,
     options/0,
     edge_options/0,
     conn_pid/0,
@@ -45,6 +46,10 @@
 -type payload() :: binary() | {form(), binary()}.
 %% A message as it travels: flattened once, so that every edge and process shares the bytes.
 
+-type reason() :: {Code :: 1000 | 4000..4999, Text :: iodata()} | term().
+%% Why a connection is closed. A WebSocket is told the code and the text (RFC 6455, 7.4), when that
+%% is UTF-8 of at most 123 bytes; of any other reason it hears 1000.
+
 -type options() :: #{event => iodata(), id => iodata()}.
 %% The fields `event' and `id' of a server-sent event (WHATWG HTML, 9.2.6). Connections that
 %% are not event streams get the message alone.
@@ -60,7 +65,7 @@
 -type command() ::
     {send, ids(), payload()}
     | {send, ids(), payload(), edge_options()}
-    | {close, ids(), Reason :: term()}
+    | {close, ids(), reason()}
     | {close_all, PerSecond :: pos_integer()}
     | {connections, id()}
     | info

@@ -116,9 +116,13 @@ impl Framing {
             Framing::Plain | Framing::PlainSse | Framing::Poll => b"",
             Framing::WebSocket | Framing::WebSocketDeflated | Framing::WebSocketDeflatedSmall => {
                 let code = farewell.code.unwrap_or_else(|| code_of(reason));
-                let retry = farewell.retry_ms.map(|wait_ms| format!("retry: {wait_ms}"));
+                let text = match (farewell.retry_ms, reason) {
+                    (Some(wait_ms), _) => format!("retry: {wait_ms}").into(),
+                    (None, Reason::Worded(worded)) => Cow::Borrowed(&*worded.text),
+                    (None, _) => Cow::Borrowed(""),
+                };
                 let mut frame = Vec::new();
-                websocket::close_frame(Some(code), &retry.unwrap_or_default(), &mut frame);
+                websocket::close_frame(Some(code), &text, &mut frame);
                 return frame.into();
             }
         };
@@ -215,6 +219,7 @@ fn code_of(reason: &Reason) -> CloseCode {
         Reason::Unserved => CloseCode::TRY_AGAIN,
         Reason::Protocol => CloseCode::PROTOCOL,
         Reason::OutboxFull | Reason::OutboxTotal => CloseCode::POLICY,
+        Reason::Worded(worded) => CloseCode::new(worded.code).unwrap_or(CloseCode::NORMAL),
         Reason::Client | Reason::Io | Reason::Asked(_) => CloseCode::NORMAL,
     }
 }
@@ -282,7 +287,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::EventMeta;
+    use crate::wire::{EventMeta, Worded};
 
     fn framed(framing: Framing, message: &Message) -> String {
         let mut out = Vec::new();
@@ -377,6 +382,10 @@ mod tests {
         );
         let asked = Reason::Asked(Bytes::new());
         assert_eq!(goodbye(asked, Farewell::default()), b"\x88\x02\x03\xe8");
+        let worded =
+            Worded::new(Bytes::new(), 4001, "bye".to_owned()).expect("it is an application's");
+        let worded = Reason::Worded(worded.into());
+        assert_eq!(goodbye(worded, Farewell::default()), b"\x88\x05\x0f\xa1bye");
         let echoed = Farewell {
             code: CloseCode::new(4000),
             ..Farewell::default()

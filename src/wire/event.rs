@@ -5,6 +5,7 @@
 //! `Opened` twice must do no harm (`bridge` says why).
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -175,6 +176,31 @@ pub enum Reason {
     Unserved,
     /// The reason that Erlang gave, any term: its external format without the version byte.
     Asked(Bytes),
+    /// The same, of the form `{Code, Text}`: a WebSocket is told both. Shared, because a mass close has
+    /// one reason.
+    Worded(Arc<Worded>),
+}
+
+/// A reason of Erlang's that says what a WebSocket is told (RFC 6455, section 7.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Worded {
+    /// As in [`Reason::Asked`].
+    pub term: Bytes,
+    /// 1000, or 4000 to 4999.
+    pub code: u16,
+    /// At most [`Worded::TEXT_BYTES_MAX`].
+    pub text: String,
+}
+
+impl Worded {
+    /// What fits a close frame behind its code.
+    pub const TEXT_BYTES_MAX: usize = 123;
+
+    /// Unless the code is not for applications to give, or the text is too long.
+    pub fn new(term: Bytes, code: u16, text: String) -> Option<Worded> {
+        let is_ours = matches!(code, 1000 | 4000..=4999);
+        (is_ours && text.len() <= Self::TEXT_BYTES_MAX).then_some(Worded { term, code, text })
+    }
 }
 
 impl Reason {
@@ -202,12 +228,29 @@ impl Reason {
             Reason::Drain => 5,
             Reason::Shutdown => 6,
             Reason::Unserved => 7,
-            Reason::Asked(_) => 8,
+            Reason::Asked(_) | Reason::Worded(_) => 8,
         }
     }
 
-    /// Its name in metrics and, but for `Asked`, the atom in Erlang.
+    /// Its name in metrics and, but for `Asked` and `Worded`, the atom in Erlang.
     pub fn as_str(&self) -> &'static str {
         Self::LABELS[self.index()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn applications_have_codes_and_room_of_their_own() {
+        let is_one = |code, length| Worded::new(Bytes::new(), code, "x".repeat(length)).is_some();
+        for code in [1000, 4000, 4999] {
+            assert!(is_one(code, 0) && is_one(code, 123), "{code}");
+            assert!(!is_one(code, 124), "{code}");
+        }
+        for code in [0, 999, 1001, 1005, 1006, 1011, 1015, 3000, 3999, 5000] {
+            assert!(!is_one(code, 0), "{code}");
+        }
     }
 }

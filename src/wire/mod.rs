@@ -15,7 +15,7 @@ mod when_full;
 
 pub use command::{Command, InfoValue, Owner, Refusal, Reply, Signal, Watcher};
 pub use conn::{Conn, NODE_SHARD, SHARDS_MAX};
-pub use event::{Event, Gone, OpenedInfo, Reason, Said, Transport};
+pub use event::{Event, Gone, OpenedInfo, Reason, Said, Transport, Worded};
 pub use id::Id;
 pub use ids::{ID_COST, Ids};
 pub use message::{EventMeta, Form, Message};

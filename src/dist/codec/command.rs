@@ -12,7 +12,7 @@ use super::iodata::flatten;
 use super::scan::{Refused, tag};
 use super::view::{Kind, Term};
 use super::write::atom;
-use crate::wire::{Command, EventMeta, Form, Handler, Message, Reason, Signal};
+use crate::wire::{Command, EventMeta, Form, Handler, Message, Reason, Signal, Worded};
 
 /// The longest reason that is kept and echoed to owners, encoded. A longer one would ride along in
 /// every `closed` event of a mass close.
@@ -328,7 +328,18 @@ pub(crate) fn reason(term: Term<'_>) -> Reason {
     if term.bytes().len() > REASON_BYTES_MAX {
         return atom_reason("reason_too_long");
     }
-    Reason::Asked(Bytes::copy_from_slice(term.bytes()))
+    let bytes = Bytes::copy_from_slice(term.bytes());
+    worded(term, &bytes).map_or(Reason::Asked(bytes), |worded| Reason::Worded(worded.into()))
+}
+
+/// What a WebSocket is told, of a reason `{Code, Text}`; `None` for all others.
+fn worded(term: Term<'_>, bytes: &Bytes) -> Option<Worded> {
+    let [code, text] = term.tuple()?;
+    let code = u16::try_from(code.int()?).ok()?;
+    // Too short to be shared with its frame.
+    let text = flatten(text.bytes(), &Bytes::new())?;
+    let text = String::from_utf8(text.into()).ok()?;
+    Worded::new(bytes.clone(), code, text)
 }
 
 /// The reason that is this atom.

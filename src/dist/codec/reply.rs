@@ -185,6 +185,7 @@ pub(crate) fn gone(gone: &Gone) -> Bytes {
 fn term_of(reason: &Reason) -> Bytes {
     match reason {
         Reason::Asked(term) => term.clone(),
+        Reason::Worded(worded) => worded.term.clone(),
         known => atom(known.as_str()).into(),
     }
 }

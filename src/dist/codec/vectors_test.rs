@@ -95,6 +95,10 @@ fn told_as(form: &str, payload: &str, meta: &str) -> String {
     format!("Deliver(Message {{ payload: b\"{payload}\", meta: {meta}, form: {form} }})")
 }
 
+fn worded(term: &str, code: u16, text: &str) -> String {
+    format!("Worded(Worded {{ term: b\"{term}\", code: {code}, text: \"{text}\" }})")
+}
+
 fn answers(all: &str) -> String {
     format!("Answers([{all}])")
 }
@@ -106,6 +110,8 @@ fn asked() -> Vec<(&'static str, String)> {
         format!("Some(EventMeta {{ event: Some(b\"{event}\"), id: {id} }})")
     };
     let user = r"term:h\x02w\x04usera\x07";
+    let bye = worded(r"h\x02b\0\0\x0f\xa1m\0\0\0\x03bye", 4001, "bye");
+    let ok = worded(r"h\x02b\0\0\x03\xe8k\0\x02ok", 1000, "ok");
     vec![
         ("deliver_int", plain("One(123)", "Hello")),
         ("deliver_binary", plain("One(<<\"alice\">>)", "Hello")),
@@ -145,6 +151,10 @@ fn asked() -> Vec<(&'static str, String)> {
         (
             "request_close_many",
             r#"Close { ids: Many([7, <<"b">>]), reason: Asked(b"w\x03bye") }"#.to_owned(),
+        ),
+        (
+            "request_close_worded",
+            format!("Close {{ ids: One(7), reason: {bye} }}"),
         ),
         (
             "request_close_all",
@@ -233,6 +243,7 @@ fn asked() -> Vec<(&'static str, String)> {
             "signal_close_reason",
             r#"Close(Asked(b"w\x03bye"))"#.to_owned(),
         ),
+        ("signal_close_worded", format!("Close({ok})")),
     ]
 }
 
