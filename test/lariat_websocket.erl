@@ -4,7 +4,9 @@
 %%% fragments, no extensions.
 -module(lariat_websocket).
 
--export([open/2, open/3, say/2, hear/1, close/1, refused/3]).
+-export([open/2, open/3, say/2, hear/1, ended/1, close/1, refused/3]).
+%% A handshake in parts.
+-export([request/2, asked/3, upgraded/1]).
 
 -export_type([socket/0]).
 
@@ -26,38 +28,52 @@ open(Port, Path) ->
 %% @doc The same with more fields, `Name: value\r\n' each; answers the head, too.
 -spec open(inet:port_number(), iodata(), iodata()) -> {socket(), Head :: binary()}.
 open(Port, Path, Fields) ->
+    Socket = asked(Port, Path, Fields),
+    {Socket, upgraded(Socket)}.
+
+%% @doc A connection that has asked for one.
+-spec asked(inet:port_number(), iodata(), iodata()) -> socket().
+asked(Port, Path, Fields) ->
     Socket = lariat_client:connected(Port),
     ok = gen_tcp:send(Socket, request(Path, Fields)),
+    Socket.
+
+%% @doc Reads the answer; the server must agree.
+-spec upgraded(socket()) -> Head :: binary().
+upgraded(Socket) ->
     {101, Head} = lariat_client:head(Socket),
     {match, _} = re:run(Head, ["sec-websocket-accept: ", escaped(?ACCEPT)], [caseless]),
-    {Socket, Head}.
+    Head.
 
 %% @doc What a handshake is answered that is refused.
 -spec refused(inet:port_number(), iodata(), iodata()) -> {100..599, binary(), binary()}.
 refused(Port, Path, Fields) ->
     lariat_client:request(Port, request(Path, Fields)).
 
-%% @doc Sends a message.
--spec say(socket(), {text | binary, binary()}) -> ok.
-say(Socket, {Kind, Data}) ->
-    Opcode = case Kind of text -> 1; binary -> 2 end,
-    ok = gen_tcp:send(Socket, frame(Opcode, Data)).
+%% @doc Sends a message, or the end.
+-spec say(socket(), {text | binary, iodata()} | {close, integer()}) ->
+    ok | {error, closed | inet:posix()}.
+say(Socket, {text, Data}) -> gen_tcp:send(Socket, frame(1, iolist_to_binary(Data)));
+say(Socket, {binary, Data}) -> gen_tcp:send(Socket, frame(2, iolist_to_binary(Data)));
+say(Socket, {close, Code}) -> gen_tcp:send(Socket, frame(8, <<Code:16>>)).
 
 %% @doc The next message, or `{close, Code}', or `closed' when the connection ends without.
 -spec hear(socket()) -> {text | binary, binary()} | {close, integer() | none} | closed.
 hear(Socket) ->
-    case gen_tcp:recv(Socket, 2, ?DEADLINE_MS) of
-        {ok, <<1:1, 0:3, Opcode:4, 0:1, Length:7>>} ->
-            case {Opcode, payload(Socket, Length)} of
-                {1, Data} -> {text, Data};
-                {2, Data} -> {binary, Data};
-                {8, <<Code:16, _/binary>>} -> {close, Code};
-                {8, <<>>} -> {close, none};
-                {9, Data} -> ok = gen_tcp:send(Socket, frame(10, Data)), hear(Socket)
-            end;
-        {error, _} ->
-            closed
+    case next(Socket) of
+        {1, Data} -> {text, Data};
+        {2, Data} -> {binary, Data};
+        {8, <<Code:16, _/binary>>} -> {close, Code};
+        {8, <<>>} -> {close, none};
+        closed -> closed
     end.
+
+%% @doc The end that comes now, and its text; the connection must end with it.
+-spec ended(socket()) -> {integer(), Text :: binary()}.
+ended(Socket) ->
+    {8, <<Code:16, Text/binary>>} = next(Socket),
+    closed = next(Socket),
+    {Code, Text}.
 
 %% @doc Leaves in order, with a close frame.
 -spec close(socket()) -> ok.
@@ -66,11 +82,24 @@ close(Socket) ->
     {close, 1000} = hear(Socket),
     gen_tcp:close(Socket).
 
+%% @doc What asks for one.
+-spec request(iodata(), iodata()) -> iodata().
 request(Path, Fields) ->
     [
         "GET ", Path, " HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " ?KEY "\r\n", Fields, "\r\n"
     ].
+
+next(Socket) ->
+    case gen_tcp:recv(Socket, 2, ?DEADLINE_MS) of
+        {ok, <<1:1, 0:3, Opcode:4, 0:1, Length:7>>} ->
+            case {Opcode, payload(Socket, Length)} of
+                {9, Data} -> ok = gen_tcp:send(Socket, frame(10, Data)), next(Socket);
+                Frame -> Frame
+            end;
+        {error, _} ->
+            closed
+    end.
 
 payload(_, 0) -> <<>>;
 payload(Socket, 126) -> <<Length:16>> = recv(Socket, 2), recv(Socket, Length);
