@@ -16,7 +16,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::metrics::{Closed, Metrics, Transport};
+use crate::metrics::Metrics;
 
 /// How often it is looked at: shorter than any wave of connections worth the trouble.
 const EVERY: Duration = Duration::from_secs(1);
@@ -34,15 +34,7 @@ pub(crate) async fn watch(metrics: Arc<Metrics>) {
     let mut ticks = tokio::time::interval(EVERY);
     loop {
         ticks.tick().await;
-        let held = Transport::ALL
-            .iter()
-            .map(|&transport| metrics.connections.of(transport).value())
-            .sum();
-        let left = Closed::ALL
-            .iter()
-            .map(|&reason| metrics.closed.of(reason).value())
-            .sum();
-        if tide.is_due(held, left) {
+        if tide.is_due(metrics.connections.sum(), metrics.closed.sum()) {
             // It ends also when the runtime does not wait for it.
             let _ = tokio::task::spawn_blocking(give_back).await;
             metrics.memory_trims.increment();

@@ -8,7 +8,7 @@ use super::Answer;
 use super::credits::Credits;
 use super::gather::Gather;
 use crate::edge::{Batch, Credit, Edge, QueueFull, Watch};
-use crate::metrics::{Dropped, Metrics, Transport};
+use crate::metrics::{Dropped, Metrics};
 use crate::wire::{
     Command, ID_COST, Id, Ids, InfoValue, Message, Owner, Reason, Refusal, Reply, Signal,
 };
@@ -201,19 +201,14 @@ impl Down {
 
     fn info(&self) -> Vec<(&'static str, InfoValue)> {
         let metrics = &self.metrics;
-        let of = |&transport: &Transport| metrics.connections.of(transport).value();
-        let dropped = Dropped::ALL
-            .iter()
-            .map(|&reason| metrics.dropped.of(reason).value())
-            .sum();
         let mut info = self.about.clone();
         for (name, value) in [
-            ("connections", Transport::ALL.iter().map(of).sum()),
+            ("connections", metrics.connections.sum()),
             ("shards", self.edge.shards() as u64),
             ("owners", metrics.owners.value()),
             ("links", metrics.links.value()),
             ("messages_delivered", metrics.delivered.value()),
-            ("messages_dropped", dropped),
+            ("messages_dropped", metrics.dropped.sum()),
             ("outbox_bytes", metrics.outbox_bytes.value()),
             ("shard_queue_bytes", metrics.shard_queue_bytes.value()),
         ] {

@@ -7,6 +7,8 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::By;
+
 /// The first is for everybody who is no shard. With more shards than the others some share one, which
 /// costs them time, not truth. 64 bytes each: all numbers together take some 60 KiB.
 const LANES: usize = 8;
@@ -81,6 +83,20 @@ impl Gauge {
     pub fn value(&self) -> u64 {
         let sum = self.0.sum();
         if sum > u64::MAX / 2 { 0 } else { sum }
+    }
+}
+
+impl<L> By<L, Counter> {
+    /// Of all values of the label together.
+    pub fn sum(&self) -> u64 {
+        self.values.iter().map(Counter::value).sum()
+    }
+}
+
+impl<L> By<L, Gauge> {
+    /// Of all values of the label together.
+    pub fn sum(&self) -> u64 {
+        self.values.iter().map(Gauge::value).sum()
     }
 }
 

@@ -36,16 +36,6 @@ pub enum Access {
     Token,
 }
 
-/// What is served so far.
-const KINDS: [Kind; 6] = [
-    Kind::Stream,
-    Kind::Websocket,
-    Kind::Poll,
-    Kind::Request,
-    Kind::Batch,
-    Kind::Publish,
-];
-
 impl Route {
     /// A route on this path, with what is usual.
     pub fn new(path: Pattern) -> Route {
@@ -68,13 +58,6 @@ impl Route {
             ..
         } = self;
         let named = kind.as_str();
-        if !KINDS.contains(kind) {
-            let known = KINDS.map(Kind::as_str).join(", ");
-            return Err((
-                "http.route.kind",
-                format!("{named:?} is not served; accepted: {known}"),
-            ));
-        }
         if kind.is_held() && *access == Access::Open && !path.has_id() {
             let what = format!("a route of kind {named:?} that is open needs {{id}} in its path");
             return Err(("http.route.path", what));
