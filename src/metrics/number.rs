@@ -1,6 +1,6 @@
 //! Numbers that many threads change and few read: each has lanes, and is their sum.
 //!
-//! No names and no labels. A shard counts in a lane of its own, so that counting a message never waits
+//! No names, and of labels only their sum. A shard counts in a lane of its own, so that counting a message never waits
 //! for another core's cache line; whoever scrapes adds the lanes up. The sum is exact once those who
 //! count are done, and between them it may be late by what they are just doing.
 
