@@ -24,6 +24,7 @@
     limits/1,
     order/1,
     logins/1,
+    the_api/1,
     rounds/1
 ]).
 
@@ -52,7 +53,8 @@ groups() ->
         a_lost_link_costs_no_connection,
         limits,
         order,
-        logins
+        logins,
+        the_api
     ],
     [{erlang_dials, Cases ++ [rounds]}, {edge_dials, Cases}].
 
@@ -452,6 +454,48 @@ logins(Config) ->
             ok = lariat:detach(Node)
         end),
         well(App, Other)
+    end).
+
+%% Where an id may stand, a connection may, as soon as its edge is attached.
+the_api(Config) ->
+    linked(Config, fun(#{http := Http, node := Node} = Edge, App) ->
+        in(App, fun() ->
+            {Stream, Pid} = open(Edge, 1),
+            %% An id that nobody has.
+            ok = lariat:send(Pid, <<"nobody">>),
+            ok = lariat:attach(Node),
+            Up = fun() ->
+                #{edges := #{Node := #{state := State}}} = lariat:info(),
+                State =:= up
+            end,
+            lariat_site:await(Up, up),
+            {Twin, TwinPid} = open(Edge, 1),
+            Both = fun() -> lists:sort([Pid, TwinPid]) =:= lists:sort(lariat:connections(1)) end,
+            lariat_site:await(Both, both),
+            ok = lariat:send(Pid, ["for ", <<"one">>]),
+            <<"for one">> = lariat_client:message(Stream),
+            ok = lariat:send([TwinPid, Pid], {text, "for both"}),
+            [<<"for both">> = lariat_client:message(One) || One <- [Stream, Twin]],
+            {ok, 1} = lariat:call(TwinPid, "called"),
+            <<"called">> = lariat_client:message(Twin),
+            Sse = raw(Http, 2),
+            SsePid = pid(Node, 2),
+            ok = lariat:send(SsePid, "a", #{event => "tick", id => "7"}),
+            Monitor = lariat:monitor(SsePid),
+            Unwanted = lariat:monitor(SsePid),
+            true = lariat:demonitor(Unwanted),
+            {ok, 1} = lariat:close(SsePid, enough),
+            ?assertEqual(<<"event: tick\nid: 7\ndata: a\n\n">>, chunks(Sse)),
+            enough = down(Monitor, SsePid),
+            noproc = down(lariat:monitor(SsePid), SsePid),
+            ok = lariat:send(SsePid, "gone"),
+            ok = lariat:detach(Node),
+            nothing(),
+            lariat_client:close(Twin),
+            lariat_client:close(Stream)
+        end),
+        lariat_site:await(fun() -> dropped(Edge, <<"gone">>) =:= 1 end, gone),
+        watched(Edge, 0)
     end).
 
 %% Many at once, again and again: every DOWN arrives once, and nothing stays behind.

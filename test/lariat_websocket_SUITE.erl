@@ -65,7 +65,7 @@ handle({in, _, {text, <<"iodata">>}}) ->
     {reply, ["io", $d, <<"ata">>]};
 handle({in, _, {text, <<"close">>}}) ->
     {close, {4002, ["as ", <<"asked">>]}};
-handle({in, #{pid := Pid}, {text, <<"tell">>}}) ->
+handle({in, #{conn := Pid}, {text, <<"tell">>}}) ->
     _ = Pid ! {close, {1000, <<"told">>}},
     ok;
 handle({in, _, Data}) ->

@@ -8,7 +8,12 @@
 %%% user called alice is `<<"alice">>', not `"alice"'. Messages are iodata: text beyond Latin-1 is
 %%% `<<"..."/utf8>>'. `{binary, Msg}' is binary to a WebSocket even if it could be text, and `{text, Msg}'
 %%% the same as `Msg'; what a client said, `{text | binary, Data}', can so be sent on as it is.
+%%%
+%%% A connection is a pid, or, where its edge is in this VM, a tuple to be passed on. Both are a
+%%% `lariat_wire:conn()', which may stand where an id may: so it means that connection alone.
 -module(lariat).
+
+-compile({no_auto_import, [demonitor/1]}).
 
 %% Messages.
 -export([send/2, send/3, call/2, call/3, publish/2, publish/3]).
@@ -16,13 +21,17 @@
 -export([subscribe/2, unsubscribe/2, subscribers/1, add_subscriptions/1, remove_subscriptions/1]).
 %% Receivers.
 -export([login/2, logout/1, connections/1, close/2]).
+%% One connection.
+-export([monitor/1, demonitor/1]).
 %% Edges.
 -export([attach/1, detach/1, info/0, info/1]).
 
 %% As long as gen_server:call/2 waits.
 -define(TIMEOUT_MS, 5000).
 
-%% @doc Delivers a message to every connection of an id, or of each of a list of ids.
+%% @doc Delivers a message to every connection of an id, or of each of a list of ids. A connection
+%% itself may stand where an id may: a pid whose node is an attached edge (any other pid is an id), or
+%% what `connections/1' has answered. One that is gone is no error, as for `!'.
 %%
 %% `ok': every edge that has a receiver took the message, or there is no receiver at all (which
 %% `info/0' counts as `sends_nobody': a user who is away is no error). It is not a receipt;
@@ -46,7 +55,7 @@ send(Ids, Msg, Options) ->
     end.
 
 %% @doc Delivers and waits until the edges say to how many connections: `{ok, N}', processes
-%% included. At most five seconds.
+%% included, and connections that were meant alone, whether they are there or not. At most five seconds.
 -spec call(lariat_wire:ids(), lariat_wire:message()) -> lariat_router:outcome().
 call(Ids, Msg) ->
     call(Ids, Msg, ?TIMEOUT_MS).
@@ -101,28 +110,42 @@ remove_subscriptions(Subscriptions) ->
 
 %% @doc From now on `Pid' receives what is sent to `Id', beside the connections of that id: the
 %% message itself, as one binary, or `{text | binary, Binary}' where it was sent so. Until it ends or
-%% logs out.
--spec login(lariat_wire:id(), pid()) -> ok | {error, logins_limit}.
+%% logs out. A connection may log in, too.
+-spec login(lariat_wire:id(), lariat_wire:conn()) -> ok | {error, logins_limit}.
 login(Id, Pid) ->
     lariat_router:login(Id, Pid).
 
 %% @doc `Pid' receives nothing more, under any id.
--spec logout(pid()) -> ok.
+-spec logout(lariat_wire:conn()) -> ok.
 logout(Pid) ->
     lariat_router:logout(Pid).
 
-%% @doc The pids of an id's connections, and of the processes that logged in under it.
--spec connections(lariat_wire:id()) -> [pid()].
+%% @doc An id's connections, and the processes that logged in under it.
+-spec connections(lariat_wire:id()) -> [lariat_wire:conn()].
 connections(Id) ->
     lariat_router:connections(Id).
 
-%% @doc Closes the connections of an id, or of each of a list of ids; `{ok, N}' of them. The
+%% @doc Closes the connections of an id, or of each of a list of ids, or the connection that stands
+%% where an id may; `{ok, N}' of them. The
 %% reason is told in the edges' `closed' events. Processes get `{close, Reason}'. A reason `{Code, Text}'
 %% is told to WebSockets, too: 1000, or a code of the application's, 4000 to 4999, and at most 123 bytes
 %% of UTF-8. Of all other reasons they hear 1000, without a text.
 -spec close(lariat_wire:ids(), lariat_wire:reason()) -> lariat_router:outcome().
 close(Ids, Reason) ->
     lariat_router:close(Ids, Reason, ?TIMEOUT_MS).
+
+%% @doc Monitors a connection, or a process: the caller gets `{'DOWN', Ref, process, Conn, Reason}' once,
+%% with the reason of the `closed' event; `noproc' when it is gone already, `noconnection' when its
+%% edge is, `system_limit' when the edge takes no more monitors. Where the edge is a hidden node this is
+%% `erlang:monitor/2', which waits while the link is full.
+-spec monitor(lariat_wire:conn()) -> reference().
+monitor(Conn) ->
+    lariat_edge:monitor(Conn).
+
+%% @doc Ends a monitor of `monitor/1'; its message is not in the mailbox afterwards.
+-spec demonitor(reference()) -> true.
+demonitor(Ref) ->
+    lariat_edge:demonitor(Ref).
 
 %% @doc Attaches an edge: a hidden node's name, or a map that also says which program to run.
 -spec attach(lariat_edge_node:config()) -> ok | {error, already_attached | {bad_edge, term()}}.

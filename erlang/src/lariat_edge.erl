@@ -5,7 +5,11 @@
 %%% is decided here.
 -module(lariat_edge).
 
+-compile({no_auto_import, [demonitor/1]}).
+
 -export([send/4, answer/4, call/3, call_all/2, info/1, stop/1]).
+%% For one connection.
+-export([is_conn/1, signal/3, monitor/1, demonitor/1]).
 
 -export_type([failure/0]).
 
@@ -27,6 +31,19 @@
 -callback info(lariat_picture:edge()) -> map().
 %% Let go of the edge, and end what was started for it.
 -callback stop(lariat_picture:edge()) -> ok.
+
+%% The rest only where connections are no pids, for which the VM does all that itself.
+%%
+%% Say to one connection what may be said to a conn pid. `at_once' and `patiently' as above. What is
+%% meant for one that is gone reaches nobody, and is `ok'.
+-callback signal(lariat_picture:edge(), lariat_wire:conn(), term(), at_once | patiently) ->
+    ok | {error, failure()}.
+%% The calling process gets `{'DOWN', Ref, process, Conn, Reason}' once. Returns at once.
+-callback monitor(lariat_picture:edge(), lariat_wire:conn()) -> reference().
+%% The edge is told that a monitor is not wanted any more; it may be of another edge.
+-callback demonitor(lariat_picture:edge(), reference()) -> ok.
+
+-optional_callbacks([signal/4, monitor/2, demonitor/2]).
 
 %% Ids in one term. One term is one frame, a frame is at most 64 MiB, and half of that is left
 %% to the message: so up to 335 bytes for each id.
@@ -102,6 +119,54 @@ answer(Edge, Ref, Answer, How) ->
         ok -> ok;
         {error, _} -> lariat_counters:add(answers_lost, 1)
     end.
+
+%% @doc Is this term a connection, and no id? A pid is when it is of an attached edge.
+-spec is_conn(term()) -> boolean().
+is_conn({lariat_conn, Edge, Slot, Serial}) ->
+    is_atom(Edge) andalso is_integer(Slot) andalso is_integer(Serial);
+is_conn(Pid) when is_pid(Pid), node(Pid) =/= node() -> lariat_picture:edge(node(Pid)) =/= error;
+is_conn(_) ->
+    false.
+
+%% @doc Says something to one connection, or to a process in its place. `ok' says that the way to it
+%% took it; one that is gone hears nothing.
+-spec signal(lariat_wire:conn(), term(), at_once | patiently) -> ok | {error, failure()}.
+signal({lariat_conn, Edge, _, _} = Conn, Term, How) ->
+    case lariat_picture:edge(Edge) of
+        {ok, #{module := Module}} -> Module:signal(Edge, Conn, Term, How);
+        error -> {error, noconnection}
+    end;
+signal(Pid, Term, How) ->
+    case erlang:send(Pid, Term, [noconnect | [nosuspend || How =:= at_once]]) of
+        ok -> ok;
+        nosuspend -> {error, busy};
+        noconnect -> {error, noconnection}
+    end.
+
+%% @doc The calling process gets `{'DOWN', Ref, process, Conn, Reason}' when the connection, or the
+%% process in its place, is gone.
+-spec monitor(lariat_wire:conn()) -> reference().
+monitor({lariat_conn, Edge, _, _} = Conn) ->
+    case lariat_picture:edge(Edge) of
+        {ok, #{module := Module}} ->
+            Module:monitor(Edge, Conn);
+        error ->
+            Ref = make_ref(),
+            self() ! {'DOWN', Ref, process, Conn, noconnection},
+            Ref
+    end;
+monitor(Pid) ->
+    erlang:monitor(process, Pid).
+
+%% @doc No longer; what has come of it is taken out of the mailbox.
+-spec demonitor(reference()) -> true.
+demonitor(Ref) ->
+    %% A reference does not say of which edge it is, and there are few.
+    _ = [
+        Module:demonitor(Edge, Ref)
+     || {Edge, Module} <- lariat_picture:edges(), erlang:function_exported(Module, demonitor, 2)
+    ],
+    erlang:demonitor(Ref, [flush]).
 
 %% @doc Asks an edge and waits for its answer, at most `TimeoutMs'. After `{error, timeout}'
 %% the edge may or may not have done what was asked.

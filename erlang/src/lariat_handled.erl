@@ -13,7 +13,7 @@
 -export_type([row/0]).
 
 -type row() :: {
-    {lariat_picture:edge(), pid()},
+    {lariat_picture:edge(), lariat_wire:conn()},
     lariat_wire:id(),
     lariat_handler:name(),
     lariat_wire:epoch(),
@@ -33,36 +33,36 @@ create_table() ->
 %% @doc It is there. Told again, only its epoch changes.
 -spec put(
     lariat_picture:edge(),
-    pid(),
+    lariat_wire:conn(),
     lariat_wire:id(),
     lariat_handler:name(),
     lariat_wire:epoch()
 ) -> ok.
-put(Edge, Pid, Id, Name, Epoch) ->
-    case ets:update_element(?MODULE, {Edge, Pid}, {4, Epoch}) of
+put(Edge, Conn, Id, Name, Epoch) ->
+    case ets:update_element(?MODULE, {Edge, Conn}, {4, Epoch}) of
         true -> ok;
-        false -> true = ets:insert(?MODULE, {{Edge, Pid}, Id, Name, Epoch, open}), ok
+        false -> true = ets:insert(?MODULE, {{Edge, Conn}, Id, Name, Epoch, open}), ok
     end.
 
 %% @doc The row of a connection.
--spec find(lariat_picture:edge(), pid()) -> {ok, row()} | error.
-find(Edge, Pid) ->
-    case ets:lookup(?MODULE, {Edge, Pid}) of
+-spec find(lariat_picture:edge(), lariat_wire:conn()) -> {ok, row()} | error.
+find(Edge, Conn) ->
+    case ets:lookup(?MODULE, {Edge, Conn}) of
         [Row] -> {ok, Row};
         [] -> error
     end.
 
 %% @doc Bars it; answers whether it was open.
--spec bar(lariat_picture:edge(), pid()) -> boolean().
-bar(Edge, Pid) ->
-    Key = {Edge, Pid},
-    Barred = {{{{Edge, Pid}}, '$1', '$2', '$3', barred}},
+-spec bar(lariat_picture:edge(), lariat_wire:conn()) -> boolean().
+bar(Edge, Conn) ->
+    Key = {Edge, Conn},
+    Barred = {{{const, Key}, '$1', '$2', '$3', barred}},
     ets:select_replace(?MODULE, [{{Key, '$1', '$2', '$3', open}, [], [Barred]}]) =:= 1.
 
 %% @doc It is gone.
--spec take(lariat_picture:edge(), pid()) -> {ok, row()} | error.
-take(Edge, Pid) ->
-    case ets:take(?MODULE, {Edge, Pid}) of
+-spec take(lariat_picture:edge(), lariat_wire:conn()) -> {ok, row()} | error.
+take(Edge, Conn) ->
+    case ets:take(?MODULE, {Edge, Conn}) of
         [Row] -> {ok, Row};
         [] -> error
     end.
@@ -71,7 +71,7 @@ take(Edge, Pid) ->
 -spec take_others(lariat_picture:edge(), lariat_wire:epoch() | none) -> [row()].
 take_others(Edge, Epoch) ->
     Others = {{{Edge, '$1'}, '_', '_', '$2', '_'}, [{'=/=', '$2', Epoch}], ['$1']},
-    [Row || Pid <- ets:select(?MODULE, [Others]), {ok, Row} <- [take(Edge, Pid)]].
+    [Row || Conn <- ets:select(?MODULE, [Others]), {ok, Row} <- [take(Edge, Conn)]].
 
 %% @doc Number of rows.
 -spec count() -> non_neg_integer().

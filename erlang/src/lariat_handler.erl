@@ -56,8 +56,9 @@
 
 -type conn() :: #{
     id := lariat_wire:id(),
-    %% Takes messages, `close' and `{close, Reason}', can be monitored and linked.
-    pid := lariat_wire:conn_pid(),
+    %% For `lariat:send/2', `lariat:close/2' and `lariat:monitor/1', from any process. When its edge is
+    %% a hidden node it is a pid, and takes `!' and `link/1', too.
+    conn := lariat_wire:conn(),
     edge := lariat_picture:edge(),
     handler := name()
 }.

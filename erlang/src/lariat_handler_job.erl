@@ -34,13 +34,13 @@ ask(#{module := Module, state := State} = Handler, Edge, Ref, {batch, Bodies}) -
 
 %% @doc A connection said something; what the handler replies goes to it.
 -spec received(lariat_handlers:handler(), lariat_handler:conn(), lariat_handler:data()) -> pid().
-received(#{module := Module, state := State} = Handler, #{pid := Pid} = Conn, Data) ->
+received(#{module := Module, state := State} = Handler, #{conn := Conn} = Held, Data) ->
     spawn_link(fun() ->
         Checked = run(
-            fun() -> lariat_answer:in(Module:handle_in(Conn, Data, State)) end, handle_in, Handler
+            fun() -> lariat_answer:in(Module:handle_in(Held, Data, State)) end, handle_in, Handler
         ),
         case Checked of
-            {ok, {say, Term}} -> say(Pid, Term);
+            {ok, {say, Term}} -> say(Conn, Term);
             {ok, nothing} -> ok;
             failed -> ok
         end
@@ -48,9 +48,9 @@ received(#{module := Module, state := State} = Handler, #{pid := Pid} = Conn, Da
 
 %% @doc A connection is gone.
 -spec closed(lariat_handlers:handler(), lariat_handler:conn(), Reason :: term()) -> pid().
-closed(#{module := Module, state := State} = Handler, Conn, Reason) ->
+closed(#{module := Module, state := State} = Handler, Held, Reason) ->
     spawn_link(fun() ->
-        Closed = fun() -> {ok, Module:handle_closed(Conn, Reason, State)} end,
+        Closed = fun() -> {ok, Module:handle_closed(Held, Reason, State)} end,
         run(Closed, handle_closed, Handler)
     end).
 
@@ -61,12 +61,12 @@ answer({ok, Answer}, Edge, Ref) ->
 answer(failed, Edge, Ref) ->
     lariat_edge:answer(Edge, Ref, {reject, 500, <<"the handler failed">>}, patiently).
 
-%% Waits while the link is full.
--spec say(pid(), term()) -> ok.
-say(Pid, Term) ->
-    case erlang:send(Pid, Term, [noconnect]) of
+%% Waits while the way is full.
+-spec say(lariat_wire:conn(), term()) -> ok.
+say(Conn, Term) ->
+    case lariat_edge:signal(Conn, Term, patiently) of
         ok -> ok;
-        _ -> lariat_counters:add(answers_lost, 1)
+        {error, _} -> lariat_counters:add(answers_lost, 1)
     end.
 
 -spec run(fun(() -> {ok, Judged} | {error, term()}), atom(), lariat_handlers:handler()) ->

@@ -35,7 +35,7 @@
     | {closed, Reason :: term()}.
 
 -record(queue, {
-    conn :: lariat_handler:conn(),
+    held :: lariat_handler:conn(),
     items = queue:new() :: queue:queue(item()),
     %% Of its messages, the one that is being handled included.
     bytes = 0 :: non_neg_integer()
@@ -43,7 +43,7 @@
 
 -type purpose() ::
     {ask, lariat_picture:edge(), lariat_wire:ask_ref()}
-    | {conn, lariat_wire:conn_pid()}.
+    | {conn, lariat_wire:conn()}.
 
 -record(job, {
     began_ms :: integer(),
@@ -57,11 +57,11 @@
     jobs = #{} :: #{pid() => #job{}},
     %% Whether jobs are being watched for their deadline.
     is_watching = false :: boolean(),
-    queues = #{} :: #{lariat_wire:conn_pid() => #queue{}},
+    queues = #{} :: #{lariat_wire:conn() => #queue{}},
     %% Jobs of connections that may still begin.
     slots :: non_neg_integer(),
     %% Connections whose next job waits for a slot.
-    ready = queue:new() :: queue:queue(lariat_wire:conn_pid())
+    ready = queue:new() :: queue:queue(lariat_wire:conn())
 }).
 
 %% @doc Starts a worker under its name.
@@ -95,18 +95,18 @@ handle_cast(Stray, Worker) ->
 handle_info({ask, Edge, Ref, Question}, #worker{handler = Handler} = Worker) ->
     Job = lariat_handler_job:ask(Handler, Edge, Ref, Question),
     {noreply, begun(Job, {ask, Edge, Ref}, Worker)};
-handle_info({received, Conn, Data, Cost}, #worker{queues = Queues} = Worker) ->
-    #{pid := Pid, edge := Edge, handler := Name} = Conn,
+handle_info({received, Held, Data, Cost}, #worker{queues = Queues} = Worker) ->
+    #{conn := Conn, edge := Edge, handler := Name} = Held,
     case Queues of
-        #{Pid := #queue{bytes = Bytes}} when Bytes + Cost > ?CONN_BYTES_MAX ->
+        #{Conn := #queue{bytes = Bytes}} when Bytes + Cost > ?CONN_BYTES_MAX ->
             ok = give_back(bytes, Cost, Worker),
-            ok = lariat_handlers:close(Edge, Pid, Name),
+            ok = lariat_handlers:close(Edge, Conn, Name),
             {noreply, Worker};
         #{} ->
-            {noreply, queued(Conn, {received, Data, Cost}, Cost, Worker)}
+            {noreply, queued(Held, {received, Data, Cost}, Cost, Worker)}
     end;
-handle_info({closed, Conn, Reason}, Worker) ->
-    {noreply, queued(Conn, {closed, Reason}, 0, Worker)};
+handle_info({closed, Held, Reason}, Worker) ->
+    {noreply, queued(Held, {closed, Reason}, 0, Worker)};
 handle_info({'EXIT', Pid, Reason}, #worker{jobs = Jobs} = Worker) ->
     case maps:take(Pid, Jobs) of
         {Job, Others} -> {noreply, ended(Job, Reason, Worker#worker{jobs = Others})};
@@ -125,15 +125,15 @@ handle_info(Stray, Worker) ->
 
 %% Behind what the connection said before.
 -spec queued(lariat_handler:conn(), item(), Cost :: non_neg_integer(), #worker{}) -> #worker{}.
-queued(#{pid := Pid} = Conn, Item, Cost, #worker{queues = Queues, ready = Ready} = Worker) ->
+queued(#{conn := Conn} = Held, Item, Cost, #worker{queues = Queues, ready = Ready} = Worker) ->
     case Queues of
-        #{Pid := #queue{items = Items, bytes = Bytes} = Queue} ->
+        #{Conn := #queue{items = Items, bytes = Bytes} = Queue} ->
             Longer = Queue#queue{items = queue:in(Item, Items), bytes = Bytes + Cost},
-            Worker#worker{queues = Queues#{Pid := Longer}};
+            Worker#worker{queues = Queues#{Conn := Longer}};
         #{} ->
-            Queue = #queue{conn = Conn, items = queue:from_list([Item]), bytes = Cost},
+            Queue = #queue{held = Held, items = queue:from_list([Item]), bytes = Cost},
             run_ready(Worker#worker{
-                queues = Queues#{Pid => Queue}, ready = queue:in(Pid, Ready)
+                queues = Queues#{Conn => Queue}, ready = queue:in(Conn, Ready)
             })
     end.
 
@@ -143,15 +143,15 @@ run_ready(#worker{slots = 0} = Worker) ->
     Worker;
 run_ready(#worker{handler = Handler, queues = Queues, slots = Slots, ready = Ready} = Worker) ->
     case queue:out(Ready) of
-        {{value, Pid}, Others} ->
-            #{Pid := #queue{conn = Conn, items = Items}} = Queues,
+        {{value, Conn}, Others} ->
+            #{Conn := #queue{held = Held, items = Items}} = Queues,
             Job =
                 case queue:get(Items) of
-                    {received, Data, _} -> lariat_handler_job:received(Handler, Conn, Data);
-                    {closed, Reason} -> lariat_handler_job:closed(Handler, Conn, Reason)
+                    {received, Data, _} -> lariat_handler_job:received(Handler, Held, Data);
+                    {closed, Reason} -> lariat_handler_job:closed(Handler, Held, Reason)
                 end,
             run_ready(
-                begun(Job, {conn, Pid}, Worker#worker{slots = Slots - 1, ready = Others})
+                begun(Job, {conn, Conn}, Worker#worker{slots = Slots - 1, ready = Others})
             );
         {empty, _} ->
             Worker
@@ -207,8 +207,8 @@ answer({conn, _}, _, _) ->
 settled({ask, _, _}, Worker) ->
     ok = give_back(jobs, 1, Worker),
     Worker;
-settled({conn, Pid}, #worker{queues = Queues, slots = Slots, ready = Ready} = Worker) ->
-    #{Pid := #queue{items = Items, bytes = Bytes} = Queue} = Queues,
+settled({conn, Conn}, #worker{queues = Queues, slots = Slots, ready = Ready} = Worker) ->
+    #{Conn := #queue{items = Items, bytes = Bytes} = Queue} = Queues,
     {{value, Done}, Others} = queue:out(Items),
     Cost =
         case Done of
@@ -219,13 +219,13 @@ settled({conn, Pid}, #worker{queues = Queues, slots = Slots, ready = Ready} = Wo
     run_ready(
         case queue:is_empty(Others) of
             true ->
-                Worker#worker{queues = maps:remove(Pid, Queues), slots = Slots + 1};
+                Worker#worker{queues = maps:remove(Conn, Queues), slots = Slots + 1};
             false ->
                 Shorter = Queue#queue{items = Others, bytes = Bytes - Cost},
                 Worker#worker{
-                    queues = Queues#{Pid := Shorter},
+                    queues = Queues#{Conn := Shorter},
                     slots = Slots + 1,
-                    ready = queue:in(Pid, Ready)
+                    ready = queue:in(Conn, Ready)
                 }
         end
     ).

@@ -92,21 +92,21 @@ names() -> lists:sort(maps:keys(persistent_term:get(?MODULE))).
 %% @doc A connection whose route names a handler.
 -spec opened(
     lariat_picture:edge(),
-    pid(),
+    lariat_wire:conn(),
     lariat_wire:id(),
     lariat_handler:name(),
     lariat_wire:epoch()
 ) -> ok.
-opened(Edge, Pid, Id, Name, Epoch) ->
+opened(Edge, Conn, Id, Name, Epoch) ->
     case persistent_term:get(?MODULE) of
-        #{Name := #{name := Ours}} -> lariat_handled:put(Edge, Pid, Id, Ours, Epoch);
+        #{Name := #{name := Ours}} -> lariat_handled:put(Edge, Conn, Id, Ours, Epoch);
         #{} -> ok
     end.
 
 %% @doc A connection is gone.
--spec closed(lariat_picture:edge(), pid(), Reason :: term()) -> ok.
-closed(Edge, Pid, Reason) ->
-    case lariat_handled:take(Edge, Pid) of
+-spec closed(lariat_picture:edge(), lariat_wire:conn(), Reason :: term()) -> ok.
+closed(Edge, Conn, Reason) ->
+    case lariat_handled:take(Edge, Conn) of
         {ok, Row} -> tell_closed(Row, Reason);
         error -> ok
     end.
@@ -126,21 +126,21 @@ forget(Edge) ->
     ).
 
 %% @doc A client said something.
--spec received(lariat_picture:edge(), pid(), lariat_wire:id(), lariat_handler:data()) -> ok.
-received(Edge, Pid, Id, {_, Text} = Data) ->
-    case lariat_handled:find(Edge, Pid) of
+-spec received(lariat_picture:edge(), lariat_wire:conn(), lariat_wire:id(), lariat_handler:data()) -> ok.
+received(Edge, Conn, Id, {_, Text} = Data) ->
+    case lariat_handled:find(Edge, Conn) of
         {ok, {_, _, Name, _, open}} ->
             #{Name := Handler} = persistent_term:get(?MODULE),
             #{bytes := Bytes, bytes_max := Max} = Handler,
             Cost = ?MESSAGE_COST + byte_size(Text),
-            Worker = worker_of(Pid, Handler),
-            Conn = #{id => Id, pid => Pid, edge => Edge, handler => Name},
+            Worker = worker_of(Conn, Handler),
+            Held = #{id => Id, conn => Conn, edge => Edge, handler => Name},
             case
                 total(Bytes, Handler) + Cost =< Max andalso
-                    hand_over(Bytes, Worker, Cost, {received, Conn, Data, Cost}, Handler)
+                    hand_over(Bytes, Worker, Cost, {received, Held, Data, Cost}, Handler)
             of
                 true -> lariat_counters:add(handler_messages, 1);
-                false -> close(Edge, Pid, Name)
+                false -> close(Edge, Conn, Name)
             end;
         {ok, _} ->
             lariat_counters:add(handler_messages_dropped, 1);
@@ -201,25 +201,25 @@ renew(Worker, #{jobs := Jobs, bytes := Bytes}) ->
     counters:put(Bytes, Worker, 0).
 
 %% @doc Closes a connection of which a message is lost; hears no other of it.
--spec close(lariat_picture:edge(), pid(), lariat_handler:name()) -> ok.
-close(Edge, Pid, Name) ->
+-spec close(lariat_picture:edge(), lariat_wire:conn(), lariat_handler:name()) -> ok.
+close(Edge, Conn, Name) ->
     lariat_counters:add(handler_messages_dropped, 1),
-    case lariat_handled:bar(Edge, Pid) of
+    case lariat_handled:bar(Edge, Conn) of
         true ->
             lariat_counters:add(handler_closes, 1),
             complain(Name, "too much waits for it; connections that say more are closed", []),
-            say_close(Pid);
+            say_close(Conn);
         false ->
             ok
     end.
 
 %% A link that is full has no room for this either. The connection stays barred: what it says is
 %% dropped and counted until it leaves.
--spec say_close(pid()) -> ok.
-say_close(Pid) ->
-    case erlang:send(Pid, {close, handler_overloaded}, [nosuspend, noconnect]) of
+-spec say_close(lariat_wire:conn()) -> ok.
+say_close(Conn) ->
+    case lariat_edge:signal(Conn, {close, handler_overloaded}, at_once) of
         ok -> ok;
-        _ -> lariat_counters:add(answers_lost, 1)
+        {error, _} -> lariat_counters:add(answers_lost, 1)
     end.
 
 %% @doc A line in the log, unless there was one a moment ago.
@@ -242,20 +242,20 @@ complain(Name, Format, Args) ->
     end.
 
 -spec tell_closed(lariat_handled:row(), Reason :: term()) -> ok.
-tell_closed({{Edge, Pid}, Id, Name, _, _}, Reason) ->
+tell_closed({{Edge, Conn}, Id, Name, _, _}, Reason) ->
     case persistent_term:get(?MODULE) of
         #{Name := #{hears_closed := true} = Handler} ->
-            Conn = #{id => Id, pid => Pid, edge => Edge, handler => Name},
+            Held = #{id => Id, conn => Conn, edge => Edge, handler => Name},
             %% Not paid for: a connection closes once, and they are bounded at the edge.
-            _ = hand_over(none, worker_of(Pid, Handler), 0, {closed, Conn, Reason}, Handler),
+            _ = hand_over(none, worker_of(Conn, Handler), 0, {closed, Held, Reason}, Handler),
             ok;
         #{} ->
             ok
     end.
 
--spec worker_of(pid(), handler()) -> pos_integer().
-worker_of(Pid, #{workers := Workers}) ->
-    1 + erlang:phash2(Pid, tuple_size(Workers)).
+-spec worker_of(lariat_wire:conn(), handler()) -> pos_integer().
+worker_of(Conn, #{workers := Workers}) ->
+    1 + erlang:phash2(Conn, tuple_size(Workers)).
 
 %% Also by the sum of what others write: exact but for those who are just about to pay.
 -spec total(counters:counters_ref(), handler()) -> integer().

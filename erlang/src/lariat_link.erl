@@ -252,25 +252,25 @@ hear(_, _, Link) ->
 
 %% Answers how many events of those that make up the picture this was.
 -spec execute(lariat_picture:edge(), lariat_news:effect()) -> 0 | 1.
-execute(Edge, {put, Pid, Id, Epoch}) ->
-    ok = lariat_picture:put(Edge, Pid, Id, Epoch),
+execute(Edge, {put, Conn, Id, Epoch}) ->
+    ok = lariat_picture:put(Edge, Conn, Id, Epoch),
     1;
-execute(Edge, {drop, Pid, Id, Reason}) ->
-    case lariat_picture:drop(Edge, Pid, Id) of
+execute(Edge, {drop, Conn, Id, Reason}) ->
+    case lariat_picture:drop(Edge, Conn, Id) of
         true -> ok;
         false -> lariat_counters:add(closed_unknown, 1)
     end,
-    ok = lariat_handlers:closed(Edge, Pid, Reason),
+    ok = lariat_handlers:closed(Edge, Conn, Reason),
     1;
 execute(Edge, {sweep, Epoch}) ->
     _ = lariat_picture:sweep(Edge, Epoch),
     ok = lariat_handlers:sweep(Edge, Epoch),
     0;
-execute(Edge, {handled, Pid, Id, Name, Epoch}) ->
-    ok = lariat_handlers:opened(Edge, Pid, Id, Name, Epoch),
+execute(Edge, {handled, Conn, Id, Name, Epoch}) ->
+    ok = lariat_handlers:opened(Edge, Conn, Id, Name, Epoch),
     0;
-execute(Edge, {received, Pid, Id, Data}) ->
-    ok = lariat_handlers:received(Edge, Pid, Id, Data),
+execute(Edge, {received, Conn, Id, Data}) ->
+    ok = lariat_handlers:received(Edge, Conn, Id, Data),
     0;
 execute(Edge, {request, Ref, Request}) ->
     ok = lariat_handlers:request(Edge, Ref, Request),

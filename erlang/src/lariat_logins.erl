@@ -1,4 +1,5 @@
-%%% Erlang processes as receivers: logs them in and out, and notices when they end.
+%%% Erlang processes, and connections in their place, as receivers: logs them in and out, and notices
+%%% when they end.
 %%%
 %%% Not asked on the way of a message: what it knows is in `lariat_picture', under the edge
 %%% `process'. It holds one monitor for each pid and nothing else, so after a crash it finds
@@ -14,7 +15,7 @@
 %% gen_server.
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
--type monitors() :: #{pid() => reference()}.
+-type monitors() :: #{lariat_wire:conn() => reference()}.
 
 %% A monitor and two rows each, so some 50 MB; more of them are rather a design to reconsider.
 -define(LOGINS_MAX, 100000).
@@ -24,39 +25,39 @@
 start_link() ->
     gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
 
-%% @doc `Pid' receives what is sent to `Id', until it ends or logs out. A pid may log in under
+%% @doc `Conn' receives what is sent to `Id', until it ends or logs out. It may log in under
 %% several ids; logging in twice under one changes nothing.
--spec login(lariat_wire:id(), pid()) -> ok | {error, logins_limit}.
-login(Id, Pid) ->
-    gen_server:call(?MODULE, {login, Id, Pid}).
+-spec login(lariat_wire:id(), lariat_wire:conn()) -> ok | {error, logins_limit}.
+login(Id, Conn) ->
+    gen_server:call(?MODULE, {login, Id, Conn}).
 
-%% @doc `Pid' receives nothing more, under any id.
--spec logout(pid()) -> ok.
-logout(Pid) ->
-    gen_server:call(?MODULE, {logout, Pid}).
+%% @doc `Conn' receives nothing more, under any id.
+-spec logout(lariat_wire:conn()) -> ok.
+logout(Conn) ->
+    gen_server:call(?MODULE, {logout, Conn}).
 
 %% @private
 -spec init([]) -> {ok, monitors()}.
 init([]) ->
-    Pids = lists:usort([Pid || {Pid, _} <- lariat_picture:picture(process)]),
-    {ok, maps:from_list([{Pid, erlang:monitor(process, Pid)} || Pid <- Pids])}.
+    Pids = lists:usort([Conn || {Conn, _} <- lariat_picture:picture(process)]),
+    {ok, maps:from_list([{Conn, lariat_edge:monitor(Conn)} || Conn <- Pids])}.
 
--type request() :: {login, lariat_wire:id(), pid()} | {logout, pid()}.
+-type request() :: {login, lariat_wire:id(), lariat_wire:conn()} | {logout, lariat_wire:conn()}.
 
 %% @private
 -spec handle_call(request(), gen_server:from(), monitors()) ->
     {reply, ok | {error, logins_limit}, monitors()}.
-handle_call({login, Id, Pid}, _From, Monitors) ->
+handle_call({login, Id, Conn}, _From, Monitors) ->
     Max = application:get_env(lariat, logins_max, ?LOGINS_MAX),
-    case map_size(Monitors) < Max orelse is_map_key(Pid, Monitors) of
+    case map_size(Monitors) < Max orelse is_map_key(Conn, Monitors) of
         true ->
-            ok = lariat_picture:put(process, Pid, Id, 0),
-            {reply, ok, monitored(Pid, Monitors)};
+            ok = lariat_picture:put(process, Conn, Id, 0),
+            {reply, ok, monitored(Conn, Monitors)};
         false ->
             {reply, {error, logins_limit}, Monitors}
     end;
-handle_call({logout, Pid}, _From, Monitors) ->
-    {reply, ok, gone(Pid, Monitors)}.
+handle_call({logout, Conn}, _From, Monitors) ->
+    {reply, ok, gone(Conn, Monitors)}.
 
 %% @private
 -spec handle_cast(term(), monitors()) -> {noreply, monitors()}.
@@ -66,23 +67,29 @@ handle_cast(Stray, Monitors) ->
 
 %% @private
 -spec handle_info(term(), monitors()) -> {noreply, monitors()}.
-handle_info({'DOWN', _, process, Pid, _}, Monitors) ->
-    {noreply, gone(Pid, Monitors)};
+handle_info({'DOWN', Ref, process, Conn, _}, Monitors) ->
+    case Monitors of
+        #{Conn := Ref} -> {noreply, gone(Conn, Monitors)};
+        %% The edge has crashed that would have told us, and all its connections with it.
+        #{} ->
+            Lost = [Other || {Other, Its} <- maps:to_list(Monitors), Its =:= Ref],
+            {noreply, lists:foldl(fun gone/2, Monitors, Lost)}
+    end;
 handle_info(Stray, Monitors) ->
     stray(Stray),
     {noreply, Monitors}.
 
--spec monitored(pid(), monitors()) -> monitors().
-monitored(Pid, Monitors) when is_map_key(Pid, Monitors) -> Monitors;
-monitored(Pid, Monitors) -> Monitors#{Pid => erlang:monitor(process, Pid)}.
+-spec monitored(lariat_wire:conn(), monitors()) -> monitors().
+monitored(Conn, Monitors) when is_map_key(Conn, Monitors) -> Monitors;
+monitored(Conn, Monitors) -> Monitors#{Conn => lariat_edge:monitor(Conn)}.
 
--spec gone(pid(), monitors()) -> monitors().
-gone(Pid, Monitors) ->
-    case maps:take(Pid, Monitors) of
+-spec gone(lariat_wire:conn(), monitors()) -> monitors().
+gone(Conn, Monitors) ->
+    case maps:take(Conn, Monitors) of
         {Monitor, Others} ->
-            true = erlang:demonitor(Monitor, [flush]),
-            Ids = lariat_picture:ids_of(process, Pid),
-            _ = [lariat_picture:drop(process, Pid, Id) || Id <- Ids],
+            true = lariat_edge:demonitor(Monitor),
+            Ids = lariat_picture:ids_of(process, Conn),
+            _ = [lariat_picture:drop(process, Conn, Id) || Id <- Ids],
             Others;
         error ->
             Monitors

@@ -49,18 +49,23 @@
 %% About what a message takes beside its bytes; as in lariat_wire:cost/2.
 -define(MESSAGE_COST, 64).
 
+%% What may stand in a guard; as lariat_wire:conn().
+-define(IS_CONN(Conn),
+    (is_pid(Conn) orelse (tuple_size(Conn) =:= 4 andalso element(1, Conn) =:= lariat_conn))
+).
+
 -type effect() ::
-    {put, lariat_wire:conn_pid(), lariat_wire:id(), lariat_wire:epoch()}
+    {put, lariat_wire:conn(), lariat_wire:id(), lariat_wire:epoch()}
     %% After put, when its route names a handler.
-    | {handled, lariat_wire:conn_pid(), lariat_wire:id(), lariat_handler:name(),
+    | {handled, lariat_wire:conn(), lariat_wire:id(), lariat_handler:name(),
         lariat_wire:epoch()}
-    | {drop, lariat_wire:conn_pid(), lariat_wire:id(), Reason :: term()}
-    | {received, lariat_wire:conn_pid(), lariat_wire:id(), lariat_handler:data()}
+    | {drop, lariat_wire:conn(), lariat_wire:id(), Reason :: term()}
+    | {received, lariat_wire:conn(), lariat_wire:id(), lariat_handler:data()}
     | {request, lariat_wire:ask_ref(), lariat_handler:request()}
     | {batch, lariat_wire:ask_ref(), lariat_handler:name(), [binary(), ...]}
     | {sweep, lariat_wire:epoch()}
-    | {congested, lariat_wire:conn_pid(), lariat_wire:id(), Bytes :: non_neg_integer()}
-    | {drained, lariat_wire:conn_pid(), lariat_wire:id()}
+    | {congested, lariat_wire:conn(), lariat_wire:id(), Bytes :: non_neg_integer()}
+    | {drained, lariat_wire:conn(), lariat_wire:id()}
     | {overloaded, Count :: non_neg_integer(), Bytes :: non_neg_integer()}
     | {acked, Bytes :: non_neg_integer()}
     | {stale, Events :: pos_integer()}
@@ -107,22 +112,22 @@ batch(Epoch, Events, News) ->
 -spec apply_all([lariat_wire:event()], t(), [effect()]) -> {[effect()], t()}.
 apply_all([], News, Effects) ->
     {lists:reverse(Effects), News};
-apply_all([{opened, Pid, Id, Info} | Events], #news{epoch = Epoch} = News, Effects) when
-    is_pid(Pid), is_map(Info)
+apply_all([{opened, Conn, Id, Info} | Events], #news{epoch = Epoch} = News, Effects) when
+    ?IS_CONN(Conn), is_map(Info)
 ->
-    Put = [{put, Pid, Id, Epoch} | Effects],
+    Put = [{put, Conn, Id, Epoch} | Effects],
     case Info of
-        #{handler := Name} -> apply_all(Events, News, [{handled, Pid, Id, Name, Epoch} | Put]);
+        #{handler := Name} -> apply_all(Events, News, [{handled, Conn, Id, Name, Epoch} | Put]);
         #{} -> apply_all(Events, News, Put)
     end;
-apply_all([{closed, Pid, Id, Reason} | Events], #news{held = Held} = News, Effects) when
-    is_pid(Pid)
+apply_all([{closed, Conn, Id, Reason} | Events], #news{held = Held} = News, Effects) when
+    ?IS_CONN(Conn)
 ->
-    {Said, Others} = lists:partition(fun({received, Who, _, _}) -> Who =:= Pid end, Held),
-    Released = [{drop, Pid, Id, Reason} | Said ++ Effects],
+    {Said, Others} = lists:partition(fun({received, Who, _, _}) -> Who =:= Conn end, Held),
+    Released = [{drop, Conn, Id, Reason} | Said ++ Effects],
     apply_all(Events, News#news{held = Others}, Released);
-apply_all([{received, Pid, _Id, {Kind, Text}} = Event | Events], News, Effects) when
-    is_pid(Pid), is_binary(Text), Kind =:= text orelse Kind =:= binary
+apply_all([{received, Conn, _Id, {Kind, Text}} = Event | Events], News, Effects) when
+    ?IS_CONN(Conn), is_binary(Text), Kind =:= text orelse Kind =:= binary
 ->
     case News of
         #news{phase = syncing, held = Held, held_bytes = Bytes} when Bytes < ?HELD_BYTES_MAX ->
@@ -140,11 +145,11 @@ apply_all([{batch, Ref, _Name, [_ | _]} = Event | Events], News, Effects) when
     is_integer(Ref), Ref >= 0
 ->
     apply_all(Events, News, [Event | Effects]);
-apply_all([{congested, Pid, _Id, Bytes} = Event | Events], News, Effects) when
-    is_pid(Pid), is_integer(Bytes), Bytes >= 0
+apply_all([{congested, Conn, _Id, Bytes} = Event | Events], News, Effects) when
+    ?IS_CONN(Conn), is_integer(Bytes), Bytes >= 0
 ->
     apply_all(Events, News, [Event | Effects]);
-apply_all([{drained, Pid, _Id} = Event | Events], News, Effects) when is_pid(Pid) ->
+apply_all([{drained, Conn, _Id} = Event | Events], News, Effects) when ?IS_CONN(Conn) ->
     apply_all(Events, News, [Event | Effects]);
 apply_all([{overloaded, Count, Bytes} | Events], News, Effects) when
     is_integer(Count), is_integer(Bytes), Count >= 0, Bytes >= 0

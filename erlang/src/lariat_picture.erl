@@ -6,12 +6,12 @@
 %%% crash of a writer loses nothing.
 %%%
 %%% Each receiver has one row in each of two ordered sets:
-%%%   receivers  {{Id, Edge, Pid}}           finds the receivers of an id
-%%%   index      {{Edge, Pid, Id}, Epoch}    finds what an edge has, to compare and to sweep
-%%% `Edge' is the name of the edge that told of the connection, or `process' for a pid that
-%%% logged in. Each edge's rows have one writer, its `lariat_link'; the rows of `process' have
-%%% `lariat_logins'. Keys of an ordered set compare with `==': one pid under both 1 and 1.0 is
-%%% one row. Different pids never meet in one key, so no connection is confused with another.
+%%%   receivers  {{Id, Edge, Conn}}          finds the receivers of an id
+%%%   index      {{Edge, Conn, Id}, Epoch}   finds what an edge has, to compare and to sweep
+%%% `Edge' is the name of the edge that told of the connection, or `process' for what
+%%% logged in: a process, or a connection in its place. Each edge's rows have one writer, its `lariat_link'; the rows of `process' have
+%%% `lariat_logins'. Keys of an ordered set compare with `==': one connection under both 1 and 1.0
+%%% is one row. Different ones never meet in one key, so no connection is confused with another.
 %%%
 %%% A receiver takes 250 bytes in both tables together (external pid and integer id, measured).
 -module(lariat_picture).
@@ -22,7 +22,7 @@
 -export([put/4, drop/3, sweep/2, forget/1, set_edge/2, drop_edge/1]).
 %% For readers.
 -export([receivers/1, ids_of/2, picture/1, all/0, count/0, count/1]).
--export([edge/1, all_up/0, summary/0]).
+-export([edge/1, edges/0, all_up/0, summary/0]).
 
 -export_type([edge/0, edge_state/0, edge_row/0]).
 
@@ -57,17 +57,17 @@ create_tables() ->
     ok.
 
 %% @doc A receiver is there. Told again, only its epoch changes.
--spec put(edge() | process, pid(), lariat_wire:id(), lariat_wire:epoch()) -> ok.
-put(Edge, Pid, Id, Epoch) ->
-    true = ets:insert(?INDEX, {{Edge, Pid, Id}, Epoch}),
-    true = ets:insert(?RECEIVERS, {{Id, Edge, Pid}}),
+-spec put(edge() | process, lariat_wire:conn(), lariat_wire:id(), lariat_wire:epoch()) -> ok.
+put(Edge, Conn, Id, Epoch) ->
+    true = ets:insert(?INDEX, {{Edge, Conn, Id}, Epoch}),
+    true = ets:insert(?RECEIVERS, {{Id, Edge, Conn}}),
     ok.
 
 %% @doc A receiver is gone. Answers whether it was known.
--spec drop(edge() | process, pid(), lariat_wire:id()) -> boolean().
-drop(Edge, Pid, Id) ->
-    true = ets:delete(?RECEIVERS, {Id, Edge, Pid}),
-    ets:take(?INDEX, {Edge, Pid, Id}) =/= [].
+-spec drop(edge() | process, lariat_wire:conn(), lariat_wire:id()) -> boolean().
+drop(Edge, Conn, Id) ->
+    true = ets:delete(?RECEIVERS, {Id, Edge, Conn}),
+    ets:take(?INDEX, {Edge, Conn, Id}) =/= [].
 
 %% @doc Drops what the edge has not told of in `Epoch'; answers how many rows. Older, not
 %% smaller: the clock of an edge that restarted may have gone back.
@@ -95,26 +95,26 @@ drop_edge(Edge) ->
 
 %% @doc The receivers of an id, those of one edge next to each other. Walks keys instead of
 %% matching a pattern: an id may be any term, and atoms such as '_' mean something in patterns.
--spec receivers(lariat_wire:id()) -> [{edge() | process, pid()}].
+-spec receivers(lariat_wire:id()) -> [{edge() | process, lariat_wire:conn()}].
 receivers(Id) ->
     %% Numbers sort before atoms, so {Id, 0, 0} comes before every key of Id.
     walk(Id, ets:next(?RECEIVERS, {Id, 0, 0})).
 
--spec walk(lariat_wire:id(), term()) -> [{edge() | process, pid()}].
-walk(Id, {Id, Edge, Pid} = Key) ->
-    [{Edge, Pid} | walk(Id, ets:next(?RECEIVERS, Key))];
+-spec walk(lariat_wire:id(), term()) -> [{edge() | process, lariat_wire:conn()}].
+walk(Id, {Id, Edge, Conn} = Key) ->
+    [{Edge, Conn} | walk(Id, ets:next(?RECEIVERS, Key))];
 walk(Id, {Other, _, _} = Key) when Other == Id ->
     walk(Id, ets:next(?RECEIVERS, Key));
 walk(_, _) ->
     [].
 
 %% @doc Exactly what the edge has according to us, sorted: to be compared with what it says.
--spec picture(edge() | process) -> [{pid(), lariat_wire:id()}].
+-spec picture(edge() | process) -> [{lariat_wire:conn(), lariat_wire:id()}].
 picture(Edge) ->
     ets:select(?INDEX, [{{{Edge, '$1', '$2'}, '_'}, [], [{{'$1', '$2'}}]}]).
 
 %% @doc Every receiver.
--spec all() -> [{lariat_wire:id(), edge() | process, pid()}].
+-spec all() -> [{lariat_wire:id(), edge() | process, lariat_wire:conn()}].
 all() ->
     ets:select(?RECEIVERS, [{{'$1'}, [], ['$1']}]).
 
@@ -129,9 +129,9 @@ count(Edge) ->
     ets:select_count(?INDEX, [{{{Edge, '_', '_'}, '_'}, [], [true]}]).
 
 %% @doc The ids of one receiver.
--spec ids_of(edge() | process, pid()) -> [lariat_wire:id()].
-ids_of(Edge, Pid) ->
-    ets:select(?INDEX, [{{{Edge, Pid, '$1'}, '_'}, [], ['$1']}]).
+-spec ids_of(edge() | process, lariat_wire:conn()) -> [lariat_wire:id()].
+ids_of(Edge, Conn) ->
+    ets:select(?INDEX, [{{{Edge, Conn, '$1'}, '_'}, [], ['$1']}]).
 
 %% @doc One edge.
 -spec edge(edge()) -> {ok, edge_row()} | error.
@@ -140,6 +140,11 @@ edge(Edge) ->
         [{Edge, Row}] -> {ok, Row};
         [] -> error
     end.
+
+%% @doc Every edge, and the module that knows how to speak to it.
+-spec edges() -> [{edge(), module()}].
+edges() ->
+    [{Edge, Module} || {Edge, #{module := Module}} <- ets:tab2list(?EDGES)].
 
 %% @doc Whether the picture of every edge is complete: an id that is not in it is nowhere.
 -spec all_up() -> boolean().
@@ -162,10 +167,10 @@ drop_matching(Spec, Edge) ->
     drop_chunks(ets:select(?INDEX, Spec, ?SWEEP_CHUNK), Edge, 0).
 
 %% Deleting while selecting is safe in an ordered set.
--spec drop_chunks('$end_of_table' | {[{pid(), term()}], term()}, edge(), non_neg_integer()) ->
+-spec drop_chunks('$end_of_table' | {[{lariat_wire:conn(), term()}], term()}, edge(), non_neg_integer()) ->
     non_neg_integer().
 drop_chunks('$end_of_table', _, Dropped) ->
     Dropped;
 drop_chunks({Rows, Continuation}, Edge, Dropped) ->
-    _ = [drop(Edge, Pid, Id) || {Pid, Id} <- Rows],
+    _ = [drop(Edge, Conn, Id) || {Conn, Id} <- Rows],
     drop_chunks(ets:select(Continuation), Edge, Dropped + length(Rows)).

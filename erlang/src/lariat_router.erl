@@ -5,8 +5,9 @@
 %%% an edge does not take is counted and told to the caller.
 %%%
 %%% A receiver is a held connection or a process that logged in. A process is sent exactly what
-%%% a connection's pid would be sent (`lariat_wire:to_process/2'), so `login(Id, ConnPid)' and
-%%% `login(Id, self())' are the same thing here: both get the plain message, not wrapped.
+%%% a connection would be sent (`lariat_wire:to_process/2'), so `login(Id, Conn)' and
+%%% `login(Id, self())' are the same thing here: both get the plain message, not wrapped. A connection
+%%% may stand wherever an id may, and is then the only receiver.
 -module(lariat_router).
 
 %% Messages.
@@ -25,7 +26,7 @@
 -type reason() ::
     too_large
     | failure()
-    | {partial, [{lariat_picture:edge() | pid(), failure()}]}.
+    | {partial, [{lariat_picture:edge() | lariat_wire:conn(), failure()}]}.
 %% `{partial, Failures}': some took it and these did not. Any other failure: nobody took it
 %% (`busy' when any was busy). `noconnection' also when no receiver is known while the picture
 %% of an edge is missing, so that there may be one.
@@ -37,7 +38,8 @@
     edges = #{} :: #{
         lariat_picture:edge() => {[lariat_wire:id(), ...], Receivers :: pos_integer()}
     },
-    processes = [] :: [pid()]
+    %% Connections and processes that are sent something by themselves.
+    single = [] :: [lariat_wire:conn()]
 }).
 
 %% @doc Delivers to each of the ids; an id that is there twice receives twice.
@@ -65,31 +67,32 @@ call(Ids, Msg, TimeoutMs) ->
     end.
 
 %% @doc Closes the connections of the ids. A process that logged in is sent `{close, Reason}',
-%% as a connection's pid would be.
+%% and so is a connection that is meant alone.
 -spec close(lariat_wire:ids(), lariat_wire:reason(), timeout()) -> outcome().
 close(Ids, Reason, TimeoutMs) ->
     Command = fun(EdgeIds) -> {close, EdgeIds, Reason} end,
     ask(plan(lariat_wire:ids(Ids)), Command, {close, Reason}, TimeoutMs).
 
 %% @doc A process receives what is sent to the id: see `lariat_logins:login/2'.
--spec login(lariat_wire:id(), pid()) -> ok | {error, logins_limit}.
-login(Id, Pid) when is_pid(Pid) ->
-    lariat_logins:login(lariat_wire:id(Id), Pid).
+-spec login(lariat_wire:id(), lariat_wire:conn()) -> ok | {error, logins_limit}.
+login(Id, Conn) ->
+    (is_pid(Conn) orelse lariat_edge:is_conn(Conn)) orelse error(badarg),
+    lariat_logins:login(lariat_wire:id(Id), Conn).
 
 %% @doc A process receives nothing more.
--spec logout(pid()) -> ok.
-logout(Pid) when is_pid(Pid) ->
-    lariat_logins:logout(Pid).
+-spec logout(lariat_wire:conn()) -> ok.
+logout(Conn) ->
+    lariat_logins:logout(Conn).
 
 %% @doc Every receiver there is, by id.
--spec connections() -> [{lariat_wire:id(), pid()}].
+-spec connections() -> [{lariat_wire:id(), lariat_wire:conn()}].
 connections() ->
-    [{Id, Pid} || {Id, _, Pid} <- lariat_picture:all()].
+    [{Id, Conn} || {Id, _, Conn} <- lariat_picture:all()].
 
 %% @doc The receivers of an id.
--spec connections(lariat_wire:id()) -> [pid()].
+-spec connections(lariat_wire:id()) -> [lariat_wire:conn()].
 connections(Id) ->
-    [Pid || {_, Pid} <- lariat_picture:receivers(Id)].
+    [Conn || {_, Conn} <- lariat_picture:receivers(Id)].
 
 %% @doc Number of receivers.
 -spec count() -> non_neg_integer().
@@ -97,7 +100,7 @@ count() ->
     lariat_picture:count().
 
 %% @doc Exactly what an edge holds according to us, sorted.
--spec picture(lariat_picture:edge()) -> [{lariat_wire:conn_pid(), lariat_wire:id()}].
+-spec picture(lariat_picture:edge()) -> [{lariat_wire:conn(), lariat_wire:id()}].
 picture(Edge) ->
     lariat_picture:picture(Edge).
 
@@ -109,7 +112,7 @@ deliver(Ids, Msg, Options) ->
     end.
 
 -spec hand_over(#plan{}, lariat_wire:payload(), lariat_wire:edge_options()) -> outcome().
-hand_over(#plan{edges = Edges, processes = Processes}, Payload, Options) ->
+hand_over(#plan{edges = Edges, single = Single}, Payload, Options) ->
     ToEdges = maps:fold(
         fun(Edge, {Ids, Receivers}, Results) ->
             Result = lariat_edge:send(Edge, lists:reverse(Ids), Payload, Options),
@@ -118,53 +121,47 @@ hand_over(#plan{edges = Edges, processes = Processes}, Payload, Options) ->
         [],
         Edges
     ),
-    settle(ToEdges ++ to_processes(Processes, lariat_wire:to_process(Payload, Options))).
+    settle(ToEdges ++ to_single(Single, lariat_wire:to_process(Payload, Options))).
 
 -spec ask(#plan{}, fun((lariat_wire:ids()) -> lariat_wire:command()), term(), timeout()) ->
     outcome().
-ask(#plan{edges = Edges, processes = Processes}, Command, ToProcess, TimeoutMs) ->
+ask(#plan{edges = Edges, single = Single}, Command, ToProcess, TimeoutMs) ->
     Commands = [{Edge, Command(lists:reverse(Ids))} || {Edge, {Ids, _}} <- maps:to_list(Edges)],
     Answers = [answered(Answer) || Answer <- lariat_edge:call_all(Commands, TimeoutMs)],
-    settle(Answers ++ to_processes(Processes, ToProcess)).
+    settle(Answers ++ to_single(Single, ToProcess)).
 
--type result() :: {lariat_picture:edge() | pid(), non_neg_integer(), ok | {error, failure()}}.
+-type result() :: {lariat_picture:edge() | lariat_wire:conn(), non_neg_integer(), ok | {error, failure()}}.
 
 -spec answered({lariat_picture:edge(), term()}) -> result().
 answered({Edge, {ok, #{connections := Connections}}}) -> {Edge, Connections, ok};
 answered({Edge, {error, _} = Error}) -> {Edge, 0, Error}.
 
--spec to_processes([pid()], term()) -> [result()].
-to_processes(Processes, Term) ->
-    [{Pid, 1, to_process(Pid, Term)} || Pid <- lists:reverse(Processes)].
-
-%% A pid may be of another node, or of an edge.
--spec to_process(pid(), term()) -> ok | {error, lariat_edge:failure()}.
-to_process(Pid, Term) ->
-    case erlang:send(Pid, Term, [nosuspend, noconnect]) of
-        ok -> ok;
-        nosuspend -> {error, busy};
-        noconnect -> {error, noconnection}
-    end.
+-spec to_single([lariat_wire:conn()], term()) -> [result()].
+to_single(Single, Term) ->
+    [{Conn, 1, lariat_edge:signal(Conn, Term, at_once)} || Conn <- lists:reverse(Single)].
 
 -spec plan([lariat_wire:id()]) -> #plan{}.
 plan(Ids) ->
-    lists:foldl(
-        fun(Id, Plan) -> add_receivers(Id, lariat_picture:receivers(Id), none, Plan) end,
-        #plan{},
-        Ids
-    ).
+    lists:foldl(fun add/2, #plan{}, Ids).
+
+-spec add(lariat_wire:id() | lariat_wire:conn(), #plan{}) -> #plan{}.
+add(Id, #plan{single = Single} = Plan) ->
+    case lariat_edge:is_conn(Id) of
+        true -> Plan#plan{single = [Id | Single]};
+        false -> add_receivers(Id, lariat_picture:receivers(Id), none, Plan)
+    end.
 
 %% Receivers of one edge come next to each other: the id is added at the first of them.
 -spec add_receivers(
     lariat_wire:id(),
-    [{lariat_picture:edge() | process, pid()}],
+    [{lariat_picture:edge() | process, lariat_wire:conn()}],
     Last :: lariat_picture:edge() | none,
     #plan{}
 ) -> #plan{}.
 add_receivers(_, [], _, Plan) ->
     Plan;
-add_receivers(Id, [{process, Pid} | Others], _, #plan{processes = Processes} = Plan) ->
-    add_receivers(Id, Others, process, Plan#plan{processes = [Pid | Processes]});
+add_receivers(Id, [{process, Conn} | Others], _, #plan{single = Single} = Plan) ->
+    add_receivers(Id, Others, process, Plan#plan{single = [Conn | Single]});
 add_receivers(Id, [{Edge, _} | Others], Last, #plan{edges = Edges} = Plan) ->
     Entry =
         case Edges of

@@ -23,7 +23,7 @@
     reason/0,
     options/0,
     edge_options/0,
-    conn_pid/0,
+    conn/0,
     epoch/0,
     command/0,
     event/0,
@@ -35,7 +35,7 @@
 -type id() :: term().
 %% The address of a user or device: an integer, a binary, or any term that is not a list.
 
--type ids() :: id() | [id()].
+-type ids() :: id() | conn() | [id() | conn()].
 
 -type message() :: iodata() | {form(), iodata()}.
 
@@ -56,8 +56,11 @@
 
 -type edge_options() :: #{event => binary(), id => binary()}.
 
--type conn_pid() :: pid().
-%% The pid that an edge mints for one held connection.
+-type conn() ::
+    pid()
+    | {lariat_conn, Edge :: atom(), Slot :: 0..16#FFFFFFFF, Serial :: 0..16#FFFFFFFF}.
+%% One held connection: the pid that a hidden node mints for it, or where an edge is no node and can
+%% mint none, the same two numbers with the edge's name. Either is to be passed on, not looked into.
 
 -type epoch() :: non_neg_integer().
 %% Grows each time an edge starts or an owner attaches: what is older is stale.
@@ -74,15 +77,15 @@
 
 -type event() ::
     {snapshot, 'begin' | 'end'}
-    | {opened, conn_pid(), id(), Info :: map()}
-    | {closed, conn_pid(), id(), Reason :: term()}
-    | {congested, conn_pid(), id(), Bytes :: non_neg_integer()}
-    | {drained, conn_pid(), id()}
+    | {opened, conn(), id(), Info :: map()}
+    | {closed, conn(), id(), Reason :: term()}
+    | {congested, conn(), id(), Bytes :: non_neg_integer()}
+    | {drained, conn(), id()}
     | {overloaded, Count :: non_neg_integer(), Bytes :: non_neg_integer()}
     | {ack, Bytes :: non_neg_integer()}
     | {request, ask_ref(), Request :: map()}
     | {batch, ask_ref(), Handler :: binary(), Bodies :: [binary(), ...]}
-    | {received, conn_pid(), id(), {text | binary, binary()}}
+    | {received, conn(), id(), {text | binary, binary()}}
     | NotYetKnown :: tuple().
 
 -type news() :: {lariat, node(), epoch(), [event()]}.

@@ -304,7 +304,7 @@ closed_is_last_and_once() ->
     ok = lariat_handlers:closed(?EDGE, Pid, client),
     [?assertEqual({text, <<I>>}, go(ok)) || I <- [1, 2]],
     ?assertEqual(
-        {closed, #{id => 1, pid => Pid, edge => ?EDGE, handler => <<"h">>}, client}, go_closed()
+        {closed, #{id => 1, conn => Pid, edge => ?EDGE, handler => <<"h">>}, client}, go_closed()
     ),
     ?assertEqual(0, lariat_handled:count()),
     %% What comes later is of nobody.
@@ -317,10 +317,10 @@ a_sweep_closes_those_not_told() ->
     [One, Two, Three] = [opened(Id) || Id <- [1, 2, 3]],
     ok = lariat_handlers:opened(?EDGE, Two, 2, <<"h">>, 2),
     ok = lariat_handlers:sweep(?EDGE, 2),
-    Closed = [{Pid, Reason} || _ <- [1, 2], {closed, #{pid := Pid}, Reason} <- [go_closed()]],
+    Closed = [{Pid, Reason} || _ <- [1, 2], {closed, #{conn := Pid}, Reason} <- [go_closed()]],
     ?assertEqual(lists:sort([{One, noconnection}, {Three, noconnection}]), lists:sort(Closed)),
     ok = lariat_handlers:forget(?EDGE),
-    ?assertMatch({closed, #{pid := Two}, noconnection}, go_closed()),
+    ?assertMatch({closed, #{conn := Two}, noconnection}, go_closed()),
     ?assertEqual(0, lariat_handled:count()).
 
 connections_without_a_handler_of_ours() ->

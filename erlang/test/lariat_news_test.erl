@@ -53,6 +53,16 @@ after_attach_a_smaller_epoch_may_count_test() ->
     {Effects, _} = lariat_news:batch(3, [?BEGIN, ?END], News1),
     ?assertEqual([{sweep, 3}], Effects).
 
+a_connection_may_be_a_tuple_test() ->
+    Conn = {lariat_conn, edge, 1, 2},
+    {Put, _} = lariat_news:batch(5, [{opened, Conn, 7, #{handler => <<"h">>}}], live(5)),
+    ?assertEqual([{put, Conn, 7, 5}, {handled, Conn, 7, <<"h">>, 5}], Put),
+    Events = [{received, Conn, 7, {text, <<"x">>}}, {congested, Conn, 7, 1}, {drained, Conn, 7}],
+    ?assertMatch({Events, _}, lariat_news:batch(5, Events, live(5))),
+    ?assertMatch({[{drop, Conn, 7, client}], _}, lariat_news:batch(5, [{closed, Conn, 7, client}], live(5))),
+    Others = [{opened, Other, 7, #{}} || Other <- [{lariat_conn, edge, 1}, {conn, edge, 1, 2}, conn]],
+    ?assertEqual([{unknown, Other} || Other <- Others], element(1, lariat_news:batch(5, Others, live(5)))).
+
 credit_of_this_epoch_only_comes_back_test() ->
     {Effects, News} = lariat_news:batch(5, [{ack, 10}, {ack, -1}], live(5)),
     ?assertEqual([{acked, 10}, {unknown, {ack, -1}}], Effects),
