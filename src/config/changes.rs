@@ -144,8 +144,8 @@ fn rows(settings: &Settings) -> Vec<Row> {
 #[cfg(test)]
 mod tests {
     use super::super::args::NodeArgs;
-    use super::super::compose;
     use super::super::file::File;
+    use super::super::node::compose;
     use super::*;
 
     fn settings(text: &str) -> Settings {
