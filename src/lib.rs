@@ -21,7 +21,7 @@
 //! * [`wire`], [`metrics`] → nothing
 //!
 //! `dist`, `edge` and `admin` never see each other. What only the hidden node needs is behind the
-//! feature `node`, so that the NIF builds without it.
+//! feature `node`, so that the NIF builds without it; of [`config`] that is all but the edge's part.
 
 pub mod metrics;
 pub mod wire;
@@ -44,7 +44,7 @@ pub mod doctor;
 #[cfg(feature = "node")]
 mod memory;
 
-#[cfg(feature = "node")]
 pub mod config;
+
 #[cfg(feature = "node")]
 pub mod node;

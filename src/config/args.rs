@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::LogFormat;
+use super::edge::Flags;
 
 /// What was typed.
 #[derive(Debug, Parser)]
@@ -114,4 +115,18 @@ pub(super) struct NodeArgs {
     /// Stop when standard input ends: for a parent process that must not outlive us
     #[arg(long)]
     pub(super) stop_on_stdin_eof: bool,
+}
+
+impl NodeArgs {
+    /// Takes what concerns the edge out.
+    pub(super) fn take_edge(&mut self) -> Flags {
+        Flags {
+            http: std::mem::take(&mut self.http),
+            https: std::mem::take(&mut self.https),
+            certificate: self.certificate.take(),
+            key: self.key.take(),
+            shards: self.shards.take(),
+            demo: self.demo,
+        }
+    }
 }

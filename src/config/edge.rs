@@ -1,20 +1,51 @@
-//! The edge's config: from keys of the file, and the flags above them.
+//! The edge's config: from keys of a file or a table, and the flags above them.
 //!
 //! What the edge may be told at all is its own affair.
 
-use super::args::NodeArgs;
-use super::file::File;
-use super::{Error, listeners, parse, positive, routes, token, websocket};
+use std::path::{Path, PathBuf};
+
+use super::edge_file::{EdgeFile, parse_table, read_text};
+use super::{Error, listeners, parse, positive, routes, token, websocket, within};
 use crate::edge;
 
-pub(super) fn edge_config(args: &NodeArgs, file: &File) -> Result<edge::Config, Error> {
+/// What is typed of the edge's config; where there is a node, and nowhere else.
+#[derive(Debug, Default)]
+pub(super) struct Flags {
+    pub(super) http: Vec<String>,
+    pub(super) https: Vec<String>,
+    pub(super) certificate: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
+    pub(super) shards: Option<usize>,
+    pub(super) demo: bool,
+}
+
+/// Reads a file that holds the edge's keys and no others.
+///
+/// # Errors
+/// When it cannot be read, has an unknown key, or a value that is none.
+pub fn edge_from_file(path: &Path) -> Result<edge::Config, Error> {
+    let file = read_text(path)?;
+    edge_config(&Flags::default(), &file).map_err(|error| within(path, error))
+}
+
+/// The same from a table: keys, values and errors are those of the file.
+///
+/// # Errors
+/// When there is an unknown key, or a value that is none.
+pub fn edge_from_table(table: toml::Table) -> Result<edge::Config, Error> {
+    let file = parse_table(table).map_err(|what| Error::Table { what })?;
+    edge_config(&Flags::default(), &file)
+}
+
+/// Everything the edge is told.
+pub(super) fn edge_config(flags: &Flags, file: &EdgeFile) -> Result<edge::Config, Error> {
     let mut edge = edge::Config::default();
     let http = &file.http;
-    if let Some(listeners) = listeners::listeners(args, http)? {
+    if let Some(listeners) = listeners::listeners(flags, http)? {
         edge.listen = listeners;
     }
     edge.trusted_proxies = listeners::trusted_proxies(http)?;
-    edge.shards = args.shards.or(file.shards).unwrap_or(edge.shards);
+    edge.shards = flags.shards.or(file.shards).unwrap_or(edge.shards);
     if !(1..=crate::wire::SHARDS_MAX).contains(&edge.shards) {
         let what = format!(
             "{} is not from 1 to {}",
@@ -26,7 +57,7 @@ pub(super) fn edge_config(args: &NodeArgs, file: &File) -> Result<edge::Config, 
             what,
         });
     }
-    edge.demo = args.demo || http.demo.unwrap_or(edge.demo);
+    edge.demo = flags.demo || http.demo.unwrap_or(edge.demo);
     edge.connections_max = positive(
         "http.connections_max",
         http.connections_max.unwrap_or(edge.connections_max),
@@ -99,4 +130,53 @@ pub(super) fn edge_config(args: &NodeArgs, file: &File) -> Result<edge::Config, 
         edge.publish_token = Some(token);
     }
     Ok(edge)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::edge_file::parse_text;
+    use super::*;
+
+    fn from_text(text: &str) -> Result<edge::Config, String> {
+        let file = parse_text(text)?;
+        edge_config(&Flags::default(), &file).map_err(|error| error.to_string())
+    }
+
+    fn from_table(text: &str) -> Result<edge::Config, String> {
+        let table = text.parse().expect("it is TOML");
+        edge_from_table(table).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_table_means_what_the_file_means() {
+        let example = include_str!("../../config/lariat.toml");
+        let mut table: toml::Table = example.parse().expect("it is TOML");
+        for of_the_node in ["name", "connect", "dist", "admin", "log"] {
+            assert!(table.remove(of_the_node).is_some(), "{of_the_node}");
+        }
+        table.retain(|key, _| !key.starts_with("drain_"));
+        let text = toml::to_string(&table).expect("a table is TOML");
+        let file = format!("{:?}", from_text(&text).expect("it is right"));
+        assert_eq!(file, format!("{:?}", from_table(&text).expect("it, too")));
+    }
+
+    #[test]
+    fn a_table_is_wrong_in_the_words_of_the_file() {
+        for text in [
+            "[http]\nhead_bytes_max = \"8 XB\"\n",
+            "[http]\nlissten = 1\n",
+            "[outbox]\nwhen_full = \"?\"\n",
+            "name = \"a@b\"\n",
+            "shards = 0\n",
+            "[http]\nlistener = [{ address = 7 }]\n",
+            "[[http.route]]\npath = \"/x/{id}\"\naccess = \"token\"\n",
+        ] {
+            let file = from_text(text).expect_err(text);
+            // A table has no lines.
+            let said = file
+                .rsplit_once(" (line ")
+                .map_or(file.as_str(), |(said, _)| said);
+            assert_eq!(from_table(text).expect_err(text), said, "{text}");
+        }
+    }
 }

@@ -5,15 +5,15 @@
 
 use std::path::Path;
 
-use super::args::NodeArgs;
-use super::file::{self, Http};
+use super::edge::Flags;
+use super::edge_file::{self, Http};
 use super::{Error, parse};
 use crate::edge::{Address, Listen, Network, Tls, Trust};
 
 /// All listeners; `None` when none is named.
-pub(super) fn listeners(args: &NodeArgs, http: &Http) -> Result<Option<Vec<Listen>>, Error> {
-    let plain = match (&args.http, &http.listen) {
-        (flags, _) if !flags.is_empty() => Some(("--http", flags)),
+pub(super) fn listeners(flags: &Flags, http: &Http) -> Result<Option<Vec<Listen>>, Error> {
+    let plain = match (&flags.http, &http.listen) {
+        (typed, _) if !typed.is_empty() => Some(("--http", typed)),
         (_, listed) => listed.as_ref().map(|listed| ("http.listen", listed)),
     };
     let mut listeners = Vec::new();
@@ -26,9 +26,9 @@ pub(super) fn listeners(args: &NodeArgs, http: &Http) -> Result<Option<Vec<Liste
     for listener in listed.unwrap_or_default() {
         listeners.push(listen(listener)?);
     }
-    if let (Some(certificate), Some(key)) = (&args.certificate, &args.key) {
+    if let (Some(certificate), Some(key)) = (&flags.certificate, &flags.key) {
         let tls = load("--certificate", certificate, key)?;
-        for text in &args.https {
+        for text in &flags.https {
             listeners.push(Listen {
                 tls: Some(tls.clone()),
                 ..parse::<Address>("--https", text)?.into()
@@ -57,7 +57,7 @@ pub(super) fn trusted_proxies(http: &Http) -> Result<Trust, Error> {
         .collect()
 }
 
-fn listen(listener: &file::Listener) -> Result<Listen, Error> {
+fn listen(listener: &edge_file::Listener) -> Result<Listen, Error> {
     let address = parse::<Address>("http.listener.address", &listener.address)?;
     let tls = match (&listener.certificate, &listener.key) {
         (Some(certificate), Some(key)) => {
@@ -102,13 +102,13 @@ fn unix_mode(text: &str) -> Result<u32, Error> {
 mod tests {
     use super::*;
 
-    fn read(flags: &[&str], text: &str) -> Result<Option<Vec<String>>, Error> {
-        let args = NodeArgs {
-            http: flags.iter().map(|flag| (*flag).to_owned()).collect(),
-            ..NodeArgs::default()
+    fn read(typed: &[&str], text: &str) -> Result<Option<Vec<String>>, Error> {
+        let flags = Flags {
+            http: typed.iter().map(|flag| (*flag).to_owned()).collect(),
+            ..Flags::default()
         };
         let http: Http = toml::from_str(text).unwrap();
-        let found = listeners(&args, &http)?;
+        let found = listeners(&flags, &http)?;
         let name = |listen: Listen| listen.address.to_string();
         Ok(found.map(|found| found.into_iter().map(name).collect()))
     }

@@ -3,27 +3,42 @@
 //! The only reader of arguments and environment. It checks what can be checked without doing
 //! anything: no socket is bound and no name is looked up here. Flags override the file, the file
 //! overrides the rooms' defaults.
+//!
+//! What the edge is told needs neither arguments nor environment: the NIF reads it without the
+//! feature `node`, with the same keys and the same words for what is wrong with them.
 
-mod args;
-mod changes;
 mod edge;
-mod file;
+mod edge_file;
 mod listeners;
-mod node;
 mod routes;
 mod token;
 mod units;
 mod websocket;
 
+#[cfg(feature = "node")]
+mod args;
+#[cfg(feature = "node")]
+mod changes;
+#[cfg(feature = "node")]
+mod file;
+#[cfg(feature = "node")]
+mod node;
+
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "node")]
 pub use changes::Change;
+pub use edge::{edge_from_file, edge_from_table};
+#[cfg(feature = "node")]
 pub use node::{LogFormat, Settings, Task, read};
+/// What [`edge_from_table`] takes.
+pub use toml::{Table, Value};
 
-/// Why there is nothing to do, and the exit code that says so.
+/// Why there is nothing to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The operator's, or a wish for help: clap's own text.
+    #[cfg(feature = "node")]
     #[error("{0}")]
     Usage(#[from] clap::Error),
     /// The file cannot be read.
@@ -42,6 +57,12 @@ pub enum Error {
         /// Key, value, accepted form.
         what: String,
     },
+    /// The table has an error.
+    #[error("{what}")]
+    Table {
+        /// Key, value, accepted form.
+        what: String,
+    },
     /// A value, from wherever it came, is none.
     #[error("{key}: {what}")]
     Value {
@@ -51,6 +72,7 @@ pub enum Error {
         what: String,
     },
     /// There is no cookie.
+    #[cfg(feature = "node")]
     #[error(
         "no cookie: {what}; set LARIAT_COOKIE, or give --cookie-file a file with the text that \
          erl -setcookie has"
@@ -61,8 +83,9 @@ pub enum Error {
     },
 }
 
+#[cfg(feature = "node")]
 impl Error {
-    /// The exit code (sysexits.h: EX_USAGE, EX_CONFIG).
+    /// The exit code that says so (sysexits.h: EX_USAGE, EX_CONFIG).
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Usage(error) if !error.use_stderr() => 0,

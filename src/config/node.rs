@@ -116,8 +116,8 @@ fn needs(edge: &edge::Config, connections: usize) -> Needs {
 }
 
 /// Everything but the cookie, which a mere check does not need.
-pub(super) fn compose(args: NodeArgs, file: File) -> Result<Settings, Error> {
-    let edge = edge_config(&args, &file)?;
+pub(super) fn compose(mut args: NodeArgs, mut file: File) -> Result<Settings, Error> {
+    let edge = edge_config(&args.take_edge(), &file.take_edge())?;
     let admin = admin::Config {
         listen: args
             .admin

@@ -4,20 +4,20 @@
 
 use std::sync::Arc;
 
-use super::file;
+use super::edge_file;
 use super::{Error, parse};
 use crate::edge::{PublishToken, Route};
 use crate::wire::Kind;
 
 /// The routes, in their order.
-pub(super) fn routes(written: &[file::Route]) -> Result<Vec<Arc<Route>>, Error> {
+pub(super) fn routes(written: &[edge_file::Route]) -> Result<Vec<Arc<Route>>, Error> {
     written
         .iter()
         .map(|route| read(route).map(Arc::new))
         .collect()
 }
 
-fn read(written: &file::Route) -> Result<Route, Error> {
+fn read(written: &edge_file::Route) -> Result<Route, Error> {
     let mut route = Route::new(parse("http.route.path", &written.path)?);
     if let Some(text) = &written.kind {
         route.kind = parse("http.route.kind", text)?;
@@ -40,7 +40,7 @@ fn read(written: &file::Route) -> Result<Route, Error> {
 }
 
 /// The route that programs publish on, which goes before the others, and what they have to know.
-pub(super) fn publish(written: &file::Publish) -> Result<(Arc<Route>, PublishToken), Error> {
+pub(super) fn publish(written: &edge_file::Publish) -> Result<(Arc<Route>, PublishToken), Error> {
     let path = written.path.as_deref().unwrap_or("/publish");
     let mut route = Route::new(parse("publish.path", path)?);
     route.kind = Kind::Publish;
@@ -59,11 +59,11 @@ pub(super) fn publish(written: &file::Publish) -> Result<(Arc<Route>, PublishTok
 
 #[cfg(test)]
 mod tests {
-    use super::super::file::File;
+    use super::super::edge_file::EdgeFile;
     use super::*;
 
     fn read_all(text: &str) -> Result<Vec<Arc<Route>>, Error> {
-        let file: File = toml::from_str(text).expect("it is TOML of this shape");
+        let file: EdgeFile = toml::from_str(text).expect("it is TOML of this shape");
         routes(&file.http.route.expect("there are routes"))
     }
 

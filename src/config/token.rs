@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::file::Token;
+use super::edge_file::Token;
 use super::{Error, parse};
 use crate::edge::{self, Access, Algorithm, KeyFile, Route, TokenRules, Tokens};
 

@@ -2,11 +2,11 @@
 //!
 //! Defaults are the edge's own.
 
-use super::{Error, file, positive};
+use super::{Error, edge_file, positive};
 use crate::edge;
 
 /// Takes what the file says into the edge's config.
-pub(super) fn websocket(edge: &mut edge::Config, file: &file::Websocket) -> Result<(), Error> {
+pub(super) fn websocket(edge: &mut edge::Config, file: &edge_file::Websocket) -> Result<(), Error> {
     for (key, size, into) in [
         (
             "websocket.message_bytes_max",
