@@ -6,7 +6,7 @@
 
 -include_lib("common_test/include/ct.hrl").
 
--export([site/3, edge/3, app/4]).
+-export([pair/3, app/3, handler/0]).
 -export([asked/2, answered/1, post/2, held/2, still_held/2, waits/1, let_go/1, witness/1, witnessed/1]).
 %% Called on the nodes.
 -export([handle/1, let_go/0, witness/0, take/0]).
@@ -14,14 +14,23 @@
 -import(lariat_site, [call/4, await/2]).
 -import(lariat_attached, [attached/4, seen/2]).
 
-site(Config, Routes, Environment) ->
-    #{node := Node} = Edge = edge(Config, Routes, []),
-    {Edge, app(Config, "app", Node, Environment)}.
+%% @doc A pair whose edge has these routes, and whose node has this handler for those that have one.
+-spec pair([term()], [atom()], lariat_pair:options()) -> lariat_pair:pair().
+pair(Config, Routes, Options) ->
+    Environment = [handler() | maps:get(environment, Options, [])],
+    lariat_pair:start(Config, Options#{
+        routes => [route(Route) || Route <- Routes], environment => Environment
+    }).
 
-edge(Config, Routes, More) ->
-    File = filename:join(?config(priv_dir, Config), "handlers.toml"),
-    ok = file:write_file(File, [More, [["[[http.route]]\n", route(Route)] || Route <- Routes]]),
-    lariat_site:edge(?config(site, Config), "lariat", #{args => ["--config", File]}).
+%% @doc One more node of the same kind, attached to a hidden node.
+-spec app([term()], string(), lariat_pair:edge()) -> lariat_site:erlang().
+app(Config, Name, #{node := Node}) ->
+    attached(?config(site, Config), Name, [Node], [handler()]).
+
+%% @doc In the application's environment.
+-spec handler() -> {handlers, [{binary(), module(), fun((term()) -> term())}]}.
+handler() ->
+    {handlers, [{<<"h">>, lariat_test_handler, fun ?MODULE:handle/1}]}.
 
 route(open) -> "path = \"/stream/{id}\"\n";
 route(api) -> "path = \"/api/{what}\"\nkind = \"request\"\nhandler = \"h\"\n";
@@ -29,10 +38,6 @@ route(ask) -> "path = \"/ask/{id}\"\naccess = \"ask\"\nhandler = \"h\"\n";
 route(ws) -> "path = \"/ws/{id}\"\nkind = \"websocket\"\naccess = \"ask\"\nhandler = \"h\"\n";
 route(talk) -> "path = \"/talk/{id}\"\nkind = \"websocket\"\nhandler = \"h\"\n";
 route(events) -> "path = \"/events\"\nkind = \"batch\"\nhandler = \"h\"\n".
-
-app(Config, Name, Node, Environment) ->
-    Handlers = {handlers, [{<<"h">>, lariat_test_handler, fun ?MODULE:handle/1}]},
-    attached(?config(site, Config), Name, [Node], [Handlers | Environment]).
 
 held(Http, App) ->
     Stream = lariat_client:open(Http, 99, sse),

@@ -14,8 +14,6 @@
     one_message_to_many/1,
     calls_and_refusals/1,
     unknown_shapes_are_counted/1,
-    publish_reaches_subscribers/1,
-    processes_receive_beside_connections/1,
     subscriptions_survive_a_restart/1,
     edge_dials_erlang/1,
     killed_erlang_node/1,
@@ -25,7 +23,6 @@
     wrong_cookie/1,
     malformed_frame/1,
     no_connection_no_hang/1,
-    close_all_drains/1,
     graceful_stop/1,
     exit_codes/1,
     real_input/1
@@ -42,8 +39,6 @@ all() ->
         one_message_to_many,
         calls_and_refusals,
         unknown_shapes_are_counted,
-        publish_reaches_subscribers,
-        processes_receive_beside_connections,
         subscriptions_survive_a_restart,
         edge_dials_erlang,
         killed_erlang_node,
@@ -53,7 +48,6 @@ all() ->
         wrong_cookie,
         malformed_frame,
         no_connection_no_hang,
-        close_all_drains,
         graceful_stop,
         exit_codes,
         real_input
@@ -184,40 +178,6 @@ unknown_shapes_are_counted(Config) ->
     Lines = [Line || Line <- lariat_site:log(Edge), binary:match(Line, <<"shape">>) =/= nomatch],
     ?assert(length(Lines) >= 1),
     ?assert(length(Lines) < 20),
-    well(App, Edge).
-
-publish_reaches_subscribers(Config) ->
-    Site = ?config(site, Config),
-    #{http := Http, node := Node} = Edge = lariat_site:edge(Site, "lariat"),
-    App = attached(Site, "app", [Node]),
-    Streams = [lariat_client:open(Http, Id, chunked) || Id <- [1, 2, 3, 4]],
-    [One, Two, Three, Four] = Streams,
-    seen(App, 4),
-    ok = call(App, lariat, add_subscriptions, [[{2, 1}, {3, 1}, {9, 1}]]),
-    {ok, 3} = call(App, lariat, publish, [1, <<"news of 1">>]),
-    [<<"news of 1">> = lariat_client:message(Stream) || Stream <- [One, Two, Three]],
-    lariat_client:nothing(Four),
-    ok = call(App, lariat, unsubscribe, [2, 1]),
-    {ok, 2} = call(App, lariat, publish, [1, <<"more">>]),
-    <<"more">> = lariat_client:message(Three),
-    lariat_client:nothing(Two),
-    ok = call(App, lariat, send, [[2, 4], <<"directly">>]),
-    [<<"directly">> = lariat_client:message(Stream) || Stream <- [Two, Four]],
-    {ok, 1} = call(App, lariat, close, [4, bye]),
-    closed = lariat_client:message(Four),
-    seen(App, 3),
-    well(App, Edge).
-
-processes_receive_beside_connections(Config) ->
-    Site = ?config(site, Config),
-    #{http := Http, node := Node} = Edge = lariat_site:edge(Site, "lariat"),
-    App = attached(Site, "app", [Node]),
-    Stream = lariat_client:open(Http, 1, chunked),
-    seen(App, 1),
-    <<"Hello">> = tried(
-        App, "lariat:login(1, self()), lariat:send(1, \"Hello\"), receive M -> M end", []
-    ),
-    <<"Hello">> = lariat_client:message(Stream),
     well(App, Edge).
 
 subscriptions_survive_a_restart(Config) ->
@@ -397,22 +357,6 @@ no_connection_no_hang(Config) ->
     {error, noconnection} = call(App, lariat, info, [Node]),
     Edge = lariat_site:edge(Site, "lariat"),
     up(App, Node),
-    well(App, Edge).
-
-%% `close_all': those who are there leave at the rate, Erlang is told why, and others may come.
-close_all_drains(Config) ->
-    Site = ?config(site, Config),
-    #{http := Http, admin := Admin, node := Node} = Edge = lariat_site:edge(Site, "lariat"),
-    App = attached(Site, "app", [Node]),
-    Streams = [lariat_client:open(Http, Id, sse) || Id <- lists:seq(1, 50)],
-    seen(App, 50),
-    {ok, #{connections := 50}} =
-        call(App, gen_server, call, [{lariat, Node}, {close_all, 200}]),
-    [closed = lariat_client:message(Stream) || Stream <- Streams],
-    seen(App, 0),
-    {200, _, Metrics} = lariat_client:get(Admin, "/metrics"),
-    Line = <<"lariat_closed_total{reason=\"drain\"} 50\n">>,
-    ?assertMatch({_, _}, binary:match(Metrics, Line)),
     well(App, Edge).
 
 %% SIGTERM: every stream ends in order, Erlang is told, exit status 0.

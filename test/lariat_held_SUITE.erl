@@ -7,42 +7,57 @@
 -include_lib("common_test/include/ct.hrl").
 -include_lib("stdlib/include/assert.hrl").
 
--export([all/0, suite/0, init_per_testcase/2, end_per_testcase/2]).
+-export([all/0, groups/0, suite/0]).
+-export([init_per_group/2, end_per_group/2, init_per_testcase/2, end_per_testcase/2]).
 -export([
     who_may_hold_a_stream/1,
-    nobody_to_ask_about_streams/1,
+    nobody_answers_about_streams/1,
     websockets_talk/1,
+    nobody_to_ask/1,
     a_connection_is_kept_without_its_handler/1,
     the_readme/1
 ]).
 
 -import(lariat_site, [call/4, await/2]).
 -import(lariat_attached, [up/2, seen/2]).
--import(lariat_answers, [site/3, edge/3, app/4, held/2, still_held/2, asked/2, answered/1]).
+-import(lariat_answers, [pair/3, app/3, held/2, still_held/2, asked/2, answered/1]).
 -import(lariat_answers, [waits/1, let_go/1, witness/1, witnessed/1]).
 -import(lariat_well, [well/2]).
 
 all() ->
-    [
+    lariat_pair:all().
+
+groups() ->
+    Both = [
         who_may_hold_a_stream,
-        nobody_to_ask_about_streams,
-        websockets_talk,
+        nobody_answers_about_streams,
+        websockets_talk
+    ],
+    NodeAlone = [
+        nobody_to_ask,
         a_connection_is_kept_without_its_handler,
         the_readme
-    ].
+    ],
+    lariat_pair:groups(Both, NodeAlone).
 
 suite() ->
     [{timetrap, {minutes, 10}}].
 
+init_per_group(Group, Config) ->
+    lariat_pair:init_group(Group, Config).
+
+end_per_group(_Group, _Config) ->
+    ok.
+
 init_per_testcase(_Case, Config) ->
-    [{site, lariat_site:start(?config(priv_dir, Config))} | Config].
+    lariat_pair:init_case(Config).
 
 end_per_testcase(_Case, Config) ->
-    lariat_site:stop(?config(site, Config)).
+    lariat_pair:end_case(Config).
 
 %% Erlang gives ids and cookies, refuses, and answers something else.
 who_may_hold_a_stream(Config) ->
-    {#{http := Http} = Edge, App} = site(Config, [open, ask], []),
+    {#{http := Http} = Edge, App} = pair(Config, [open, ask], #{}),
     {First, Head} = lariat_client:open(Http, "/ask/7", sse, ""),
     ?assertMatch({match, _}, re:run(Head, "set-cookie: who=you\r\n", [caseless])),
     seen(App, 1),
@@ -65,30 +80,20 @@ who_may_hold_a_stream(Config) ->
     well(App, Edge).
 
 %% The same answers as for requests, and nothing is held by mistake.
-nobody_to_ask_about_streams(Config) ->
-    #{http := Http, node := Node} = Edge = edge(Config, [open, ask], []),
-    {503, Head, _} = lariat_client:get(Http, "/ask/1"),
-    ?assertMatch({match, _}, re:run(Head, "\r\nretry-after: [0-9]+", [caseless])),
-    App = app(Config, "app", Node, [{handler_timeout_ms, 300}]),
+nobody_answers_about_streams(Config) ->
+    {#{http := Http} = Edge, App} = pair(Config, [open, ask], #{
+        environment => [{handler_timeout_ms, 300}]
+    }),
     Held = held(Http, App),
     {500, _, _} = lariat_client:get(Http, "/ask/crash"),
     {504, _, _} = lariat_client:get(Http, "/ask/wait"),
-    {Asked, _} = lariat_client:open(Http, "/ask/1", chunked, ""),
-    seen(App, 2),
-    Slow = asked(Http, "/ask/wait"),
-    waits(App),
-    lariat_site:kill(App),
-    {503, _, _} = answered(Slow),
-    Again = app(Config, "app", Node, []),
-    seen(Again, 2),
-    ok = call(Again, lariat, send, [1, <<"still">>]),
-    <<"still">> = lariat_client:message(Asked),
-    still_held(Held, Again),
-    well(Again, Edge).
+    seen(App, 1),
+    still_held(Held, App),
+    well(App, Edge).
 
 %% A WebSocket says, is answered, and leaves; one that nobody would hear is closed.
 websockets_talk(Config) ->
-    {#{http := Http} = Edge, App} = site(Config, [open, ws, talk], []),
+    {#{http := Http} = Edge, App} = pair(Config, [open, ws, talk], #{}),
     Held = held(Http, App),
     One = lariat_websocket:open(Http, "/ws/1"),
     Two = lariat_websocket:open(Http, "/talk/2"),
@@ -120,16 +125,36 @@ websockets_talk(Config) ->
     still_held(Held, App),
     well(App, Edge).
 
-%% The node goes, the connection stays; what it says meanwhile is refused, not lost.
+%% The node goes; who asks meanwhile is refused, and who is held stays.
+nobody_to_ask(Config) ->
+    {#{http := Http} = Edge, App} = pair(Config, [open, ask, ws], #{}),
+    Held = held(Http, App),
+    {Asked, _} = lariat_client:open(Http, "/ask/1", chunked, ""),
+    seen(App, 2),
+    Slow = asked(Http, "/ask/wait"),
+    waits(App),
+    lariat_site:kill(App),
+    {503, _, _} = answered(Slow),
+    {503, Head, _} = lariat_client:get(Http, "/ask/1"),
+    ?assertMatch({match, _}, re:run(Head, "\r\nretry-after: [0-9]+", [caseless])),
+    {503, _, _} = lariat_websocket:refused(Http, "/ws/1", ""),
+    Again = app(Config, "app", Edge),
+    seen(Again, 2),
+    ok = call(Again, lariat, send, [1, <<"still">>]),
+    <<"still">> = lariat_client:message(Asked),
+    still_held(Held, Again),
+    well(Again, Edge).
+
+%% The same for a connection that talks; what it says meanwhile is refused, not lost.
 a_connection_is_kept_without_its_handler(Config) ->
-    {#{http := Http, node := Node} = Edge, App} = site(Config, [open, talk], []),
+    {#{http := Http} = Edge, App} = pair(Config, [open, talk], #{}),
     [Quiet, Talks] = [lariat_websocket:open(Http, ["/talk/", Id]) || Id <- ["1", "2"]],
     seen(App, 2),
     lariat_site:kill(App),
-    await(fun() -> lariat_site:metric(Edge, <<"lariat_owners">>) =:= 0 end, away),
+    await(fun() -> lariat_pair:metric(Edge, <<"lariat_owners">>) =:= 0 end, away),
     ok = lariat_websocket:say(Talks, {text, <<"anybody?">>}),
     {close, 1013} = lariat_websocket:hear(Talks),
-    Again = app(Config, "app", Node, []),
+    Again = app(Config, "app", Edge),
     await(fun() -> call(Again, lariat_handled, count, []) =:= 1 end, known_again),
     ok = lariat_websocket:say(Quiet, {text, <<"still here">>}),
     {text, <<"1: still here">>} = lariat_websocket:hear(Quiet),

@@ -7,37 +7,43 @@
 -include_lib("common_test/include/ct.hrl").
 -include_lib("stdlib/include/assert.hrl").
 
--export([all/0, suite/0, init_per_testcase/2, end_per_testcase/2]).
+-export([all/0, groups/0, suite/0]).
+-export([init_per_group/2, end_per_group/2, init_per_testcase/2, end_per_testcase/2]).
 -export([nothing_is_lost_between_polls/1, a_token_says_who_polls/1]).
 
 -import(lariat_site, [call/4]).
--import(lariat_attached, [attached/3, seen/2]).
+-import(lariat_attached, [seen/2]).
 -import(lariat_well, [well/2]).
 
--define(ROUTES,
-    "[http]\n"
-    "[[http.route]]\npath = \"/poll/{id}\"\nkind = \"poll\"\n"
-    "[[http.route]]\npath = \"/mine\"\nkind = \"poll\"\naccess = \"token\"\n"
-    "[[http.route]]\npath = \"/stream/{id}\"\n"
-).
-
 all() ->
-    [nothing_is_lost_between_polls, a_token_says_who_polls].
+    lariat_pair:all().
+
+groups() ->
+    Both = [
+        nothing_is_lost_between_polls,
+        a_token_says_who_polls
+    ],
+    lariat_pair:groups(Both, []).
 
 suite() ->
     [{timetrap, {minutes, 5}}].
 
+init_per_group(Group, Config) ->
+    lariat_pair:init_group(Group, Config).
+
+end_per_group(_Group, _Config) ->
+    ok.
+
 init_per_testcase(_Case, Config) ->
-    [{site, lariat_site:start(?config(priv_dir, Config))} | Config].
+    lariat_pair:init_case(Config).
 
 end_per_testcase(_Case, Config) ->
-    lariat_site:stop(?config(site, Config)).
+    lariat_pair:end_case(Config).
 
 %% All polls of a client are one connection to Erlang; what is sent between two of them waits, and what
 %% is sent later is waited for.
 nothing_is_lost_between_polls(Config) ->
-    {#{http := Http, node := Node} = Edge, _Secret} = edge(Config),
-    App = attached(?config(site, Config), "app", [Node]),
+    {{#{http := Http} = Edge, App}, _Secret} = pair(Config),
     {200, First, <<"[]">>} = poll(Http, "/poll/123", []),
     seen(App, 1),
     ok = call(App, lariat, send, [123, <<"one">>]),
@@ -61,8 +67,7 @@ nothing_is_lost_between_polls(Config) ->
     well(App, Edge).
 
 a_token_says_who_polls(Config) ->
-    {#{http := Http, node := Node} = Edge, Secret} = edge(Config),
-    App = attached(?config(site, Config), "app", [Node]),
+    {{#{http := Http} = Edge, App}, Secret} = pair(Config),
     {401, none, _} = poll(Http, "/mine", []),
     Ends = erlang:system_time(second) + 600,
     Claims = io_lib:format("{\"sub\":\"alice\",\"exp\":~b}", [Ends]),
@@ -73,16 +78,23 @@ a_token_says_who_polls(Config) ->
     {200, _, Messages} = poll(Http, "/mine", ["?token=", Signed, "&after=", First]),
     ?assertEqual(<<"[{\"text\":\"hello\"}]">>, Messages),
     {401, none, _} = poll(Http, "/mine", ["?token=", token(<<Secret/binary, "x">>, Claims)]),
-    ?assertEqual([], [L || L <- lariat_site:log(Edge), binary:match(L, Signed) =/= nomatch]),
+    ?assertEqual([], [L || L <- lariat_pair:log(Edge), binary:match(L, Signed) =/= nomatch]),
     well(App, Edge).
 
-edge(Config) ->
-    #{dir := Dir} = Site = ?config(site, Config),
-    [File, Key] = [filename:join(Dir, Name) || Name <- ["polls.toml", "token.secret"]],
+pair(Config) ->
+    #{dir := Dir} = ?config(site, Config),
+    Key = filename:join(Dir, "token.secret"),
     Secret = base64:encode(crypto:strong_rand_bytes(32)),
     ok = file:write_file(Key, Secret),
-    ok = file:write_file(File, [?ROUTES, "[token]\nkey_file = \"", Key, "\"\n"]),
-    {lariat_site:edge(Site, "lariat", #{args => ["--config", File]}), Secret}.
+    Pair = lariat_pair:start(Config, #{
+        routes => [
+            "path = \"/poll/{id}\"\nkind = \"poll\"\n",
+            "path = \"/mine\"\nkind = \"poll\"\naccess = \"token\"\n",
+            "path = \"/stream/{id}\"\n"
+        ],
+        more => ["[token]\nkey_file = \"", Key, "\"\n"]
+    }),
+    {Pair, Secret}.
 
 %% Status, the cursor, and the messages as they stand there.
 poll(Port, Path, Query) ->

@@ -7,52 +7,67 @@
 -include_lib("common_test/include/ct.hrl").
 -include_lib("stdlib/include/assert.hrl").
 
--export([all/0, suite/0, init_per_testcase/2, end_per_testcase/2]).
+-export([all/0, groups/0, suite/0]).
+-export([init_per_group/2, end_per_group/2, init_per_testcase/2, end_per_testcase/2]).
 -export([
     requests_are_answered/1,
     nobody_serves/1,
     crashes_and_bad_answers/1,
     a_slow_handler/1,
+    a_late_handler/1,
     too_many_at_once/1,
-    a_node_that_is_killed/1,
-    two_nodes_share/1,
     posts_come_in_batches/1,
     publishing_over_http/1,
-    other_sites/1
+    other_sites/1,
+    a_node_that_is_killed/1,
+    two_nodes_share/1
 ]).
 
 -import(lariat_site, [call/4, await/2]).
--import(lariat_attached, [up/2, seen/2, counters/1]).
--import(lariat_answers, [site/3, edge/3, app/4, held/2, still_held/2, asked/2, answered/1, post/2]).
+-import(lariat_attached, [seen/2, counters/1]).
+-import(lariat_answers, [pair/3, app/3, held/2, still_held/2, asked/2, answered/1, post/2]).
 -import(lariat_answers, [waits/1, let_go/1, witness/1, witnessed/1]).
 -import(lariat_well, [well/2]).
 
 all() ->
-    [
+    lariat_pair:all().
+
+groups() ->
+    Both = [
         requests_are_answered,
         nobody_serves,
         crashes_and_bad_answers,
         a_slow_handler,
+        a_late_handler,
         too_many_at_once,
-        a_node_that_is_killed,
-        two_nodes_share,
         posts_come_in_batches,
         publishing_over_http,
         other_sites
-    ].
+    ],
+    NodeAlone = [
+        a_node_that_is_killed,
+        two_nodes_share
+    ],
+    lariat_pair:groups(Both, NodeAlone).
 
 suite() ->
     [{timetrap, {minutes, 10}}].
 
+init_per_group(Group, Config) ->
+    lariat_pair:init_group(Group, Config).
+
+end_per_group(_Group, _Config) ->
+    ok.
+
 init_per_testcase(_Case, Config) ->
-    [{site, lariat_site:start(?config(priv_dir, Config))} | Config].
+    lariat_pair:init_case(Config).
 
 end_per_testcase(_Case, Config) ->
-    lariat_site:stop(?config(site, Config)).
+    lariat_pair:end_case(Config).
 
 %% Everything about a request comes, and everything that is answered goes.
 requests_are_answered(Config) ->
-    {#{http := Http} = Edge, App} = site(Config, [open, api], []),
+    {#{http := Http} = Edge, App} = pair(Config, [open, api], #{}),
     {200, Head, Body} = lariat_client:request(Http, [
         "POST /api/echo?a=1&b=%20 HTTP/1.1\r\nHost: test\r\nCookie: a=1\r\nCookie: b=2\r\n"
         "X-Two: 1\r\nx-two: 2\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello"
@@ -92,19 +107,15 @@ requests_are_answered(Config) ->
 
 %% A route whose handler nobody has; then somebody comes.
 nobody_serves(Config) ->
-    Site = ?config(site, Config),
-    #{http := Http, node := Node} = Edge = edge(Config, [open, api], []),
+    {#{http := Http}, _} = Pair = pair(Config, [open, api], #{environment => [{handlers, []}]}),
     {503, Head, _} = lariat_client:get(Http, "/api/json"),
     ?assertMatch({match, _}, re:run(Head, "\r\nretry-after: [0-9]+", [caseless])),
-    Without = lariat_attached:attached(Site, "without", [Node]),
-    {503, _, _} = lariat_client:get(Http, "/api/json"),
-    App = app(Config, "app", Node, []),
-    {201, _, _} = lariat_client:get(Http, "/api/json"),
-    well(Without, Edge),
+    {Edge, App} = lariat_pair:again(Pair, [lariat_answers:handler()]),
+    {201, _, _} = lariat_client:get(maps:get(http, Edge), "/api/json"),
     well(App, Edge).
 
 crashes_and_bad_answers(Config) ->
-    {#{http := Http} = Edge, App} = site(Config, [open, api, ask], []),
+    {#{http := Http} = Edge, App} = pair(Config, [open, api, ask], #{}),
     Held = held(Http, App),
     [
         ?assertMatch({500, _, _}, lariat_client:get(Http, ["/api/" | Path]))
@@ -116,27 +127,34 @@ crashes_and_bad_answers(Config) ->
     still_held(Held, App),
     well(App, Edge).
 
-%% One waits; others do not. Then it is late, on one side or the other.
+%% One waits; others do not.
 a_slow_handler(Config) ->
-    {#{http := Http} = Edge, App} = site(Config, [open, api], []),
+    {#{http := Http} = Edge, App} = pair(Config, [open, api], #{}),
     Held = held(Http, App),
     Slow = asked(Http, "/api/wait"),
     waits(App),
     [{201, _, _} = lariat_client:get(Http, "/api/json") || _ <- lists:seq(1, 20)],
     _ = let_go(App),
     ?assertMatch({200, _, <<"waited">>}, answered(Slow)),
-    ok = call(App, application, stop, [lariat]),
-    ok = call(App, application, set_env, [lariat, handler_timeout_ms, 300]),
-    ok = call(App, application, start, [lariat]),
-    up(App, maps:get(node, Edge)),
+    still_held(Held, App),
+    well(App, Edge).
+
+%% It has less time than the edge waits.
+a_late_handler(Config) ->
+    {#{http := Http} = Edge, App} = pair(Config, [open, api], #{
+        environment => [{handler_timeout_ms, 300}]
+    }),
+    Held = held(Http, App),
     ?assertMatch({504, _, _}, lariat_client:get(Http, "/api/wait")),
     ?assertMatch(#{handler_timeouts := 1}, counters(App)),
-    {201, _, _} = lariat_client:get(Http, "/api/json"),
+    await(fun() -> element(1, lariat_client:get(Http, "/api/json")) =:= 201 end, in_time),
     still_held(Held, App),
     well(App, Edge).
 
 too_many_at_once(Config) ->
-    {#{http := Http} = Edge, App} = site(Config, [open, api], [{handler_jobs_max, 1}]),
+    {#{http := Http} = Edge, App} = pair(Config, [open, api], #{
+        environment => [{handler_jobs_max, 1}]
+    }),
     Slow = asked(Http, "/api/wait"),
     waits(App),
     ?assertMatch({503, _, _}, lariat_client:get(Http, "/api/json")),
@@ -148,21 +166,25 @@ too_many_at_once(Config) ->
 
 %% Whoever waits for it hears so; who holds a stream hears nothing.
 a_node_that_is_killed(Config) ->
-    {#{http := Http, node := Node} = Edge, App} = site(Config, [open, api], []),
+    {#{http := Http} = Edge, App} = pair(Config, [open, api, events], #{}),
     Held = held(Http, App),
     Slow = asked(Http, "/api/wait"),
     waits(App),
     lariat_site:kill(App),
     ?assertMatch({503, _, _}, answered(Slow)),
     {503, _, _} = lariat_client:get(Http, "/api/json"),
-    Again = app(Config, "app", Node, []),
+    {503, _, _} = answered(asked(Http, post("/events", <<"x">>))),
+    Again = app(Config, "app", Edge),
     {201, _, _} = lariat_client:get(Http, "/api/json"),
+    witness(Again),
+    ?assertMatch({202, _, _}, answered(asked(Http, post("/events", <<"again">>)))),
+    <<"again">> = witnessed(Again),
     still_held(Held, Again),
     well(Again, Edge).
 
 two_nodes_share(Config) ->
-    {#{http := Http, node := Node} = Edge, App} = site(Config, [open, api], []),
-    Other = app(Config, "other", Node, []),
+    {#{http := Http} = Edge, App} = pair(Config, [open, api], #{}),
+    Other = app(Config, "other", Edge),
     Answers = [lariat_client:get(Http, "/api/node") || _ <- lists:seq(1, 10)],
     ?assertEqual(
         lists:sort([<<"app@127.0.0.1">>, <<"other@127.0.0.1">>]),
@@ -177,7 +199,7 @@ two_nodes_share(Config) ->
     well(App, Edge).
 
 posts_come_in_batches(Config) ->
-    {#{http := Http} = Edge, App} = site(Config, [open, events], []),
+    {#{http := Http} = Edge, App} = pair(Config, [open, events], #{}),
     witness(App),
     Posts = [asked(Http, post("/events", integer_to_binary(I))) || I <- lists:seq(1, 100)],
     [?assertMatch({202, _, _}, answered(Post)) || Post <- Posts],
@@ -187,24 +209,16 @@ posts_come_in_batches(Config) ->
     ),
     ?assertMatch({503, _, _}, answered(asked(Http, post("/events", <<"not now">>)))),
     ?assertMatch({500, _, _}, answered(asked(Http, post("/events", <<"crash">>)))),
-    lariat_site:kill(App),
-    await(
-        fun() -> element(1, answered(asked(Http, post("/events", <<"x">>)))) =:= 503 end, nobody
-    ),
-    Again = app(Config, "app", maps:get(node, Edge), []),
-    witness(Again),
-    ?assertMatch({202, _, _}, answered(asked(Http, post("/events", <<"again">>)))),
-    <<"again">> = witnessed(Again),
-    well(Again, Edge).
+    well(App, Edge).
 
 %% With a token, to ids and to the subscribers of a subject.
 publishing_over_http(Config) ->
     Token = "a-token-of-this-test",
     File = filename:join(?config(priv_dir, Config), "token"),
     ok = file:write_file(File, [Token, "\n"]),
-    #{http := Http, node := Node} =
-        Edge = edge(Config, [open], ["[publish]\npath = \"/publish\"\ntoken_file = \"", File, "\"\n"]),
-    App = app(Config, "app", Node, []),
+    {#{http := Http} = Edge, App} = pair(Config, [open], #{
+        more => ["[publish]\npath = \"/publish\"\ntoken_file = \"", File, "\"\n"]
+    }),
     [One, Two] = Streams = [lariat_client:open(Http, Id, chunked) || Id <- [1, <<"two">>]],
     seen(App, 2),
     Publish = fun(Query, Fields, Body) ->
@@ -231,9 +245,9 @@ publishing_over_http(Config) ->
 
 %% One rule for every kind: a site that is listed may ask and read, another may not.
 other_sites(Config) ->
-    #{http := Http, node := Node} = Edge =
-        edge(Config, [open, api, ws], ["[http]\ncors_origins = [\"https://app.example\"]\n"]),
-    App = app(Config, "app", Node, []),
+    {#{http := Http} = Edge, App} = pair(Config, [open, api, ws], #{
+        http => "cors_origins = [\"https://app.example\"]\n"
+    }),
     Ask = fun(Method, Path, Origin) ->
         lariat_client:request(Http, [
             Method, " ", Path, " HTTP/1.1\r\nHost: a\r\nConnection: close\r\nOrigin: ", Origin,

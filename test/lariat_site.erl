@@ -5,16 +5,16 @@
 %%% it only waits for what is bound to happen, and fails when that does not happen in time.
 -module(lariat_site).
 
--export([start/1, stop/1]).
+-export([start/1, start_alone/1, stop/1]).
 -export([edge/2, edge/3, erlang/2, erlang/3, erlang/4, plain_erlang/2, plain_erlang/3]).
 -export([kill/1, terminate/1, ended/1, await_log/2, log/1]).
--export([call/4, await/2, root/0, program/0, tools/0, metric/2, memory_kb/2, free_port/0]).
+-export([call/4, await/2, root/0, program/0, tools/0, metric/2, value/2, memory_kb/2, free_port/0]).
 
 -export_type([site/0, edge/0, erlang/0]).
 
--type site() :: #{epmd_port := inet:port_number(), dir := file:filename(), _ => _}.
+-type site() :: #{dir := file:filename(), epmd_port => inet:port_number(), _ => _}.
 -type edge() :: #{node := node(), runner := pid(), os_pid := pos_integer(), _ => _}.
--type erlang() :: #{node := node(), peer := pid(), os_pid := pos_integer()}.
+-type erlang() :: #{node := node(), peer := pid(), os_pid := pos_integer(), log => file:filename()}.
 
 %% Only a failing test waits this long.
 -define(DEADLINE_MS, 60000).
@@ -22,20 +22,27 @@
 %% @doc A site with its EPMD, in a directory of its own below the suite's private one.
 -spec start(file:filename()) -> site().
 start(PrivDir) ->
+    Port = free_port(),
+    Epmd = run(epmd(), ["-port", integer_to_list(Port), "-address", "127.0.0.1"], []),
+    await(fun() -> connects(Port) end, epmd),
+    (start_alone(PrivDir))#{epmd_port => Port, cookie => "site-cookie", epmd => Epmd}.
+
+%% @doc A site without an EPMD: its Erlang nodes are not distributed, and it can have no edge beside them.
+-spec start_alone(file:filename()) -> site().
+start_alone(PrivDir) ->
     Name = "site" ++ integer_to_list(erlang:unique_integer([positive])),
     Dir = filename:join(PrivDir, Name),
     %% What an earlier run left there, Mnesia's tables above all, is not ours.
     _ = file:del_dir_r(Dir),
     ok = filelib:ensure_dir(filename:join(Dir, "x")),
-    Port = free_port(),
-    Epmd = run(epmd(), ["-port", integer_to_list(Port), "-address", "127.0.0.1"], []),
-    await(fun() -> connects(Port) end, epmd),
-    #{epmd_port => Port, dir => Dir, cookie => "site-cookie", epmd => Epmd}.
+    #{dir => Dir}.
 
 %% @doc Ends the EPMD; nodes are ended by those who started them, or by the end of their owner.
 -spec stop(site()) -> ok.
 stop(#{epmd := #{os_pid := OsPid}}) ->
-    signal("KILL", OsPid).
+    signal("KILL", OsPid);
+stop(#{}) ->
+    ok.
 
 %% @doc A hidden node `Name@127.0.0.1', listening on ports of its own.
 -spec edge(site(), string()) -> edge().
@@ -83,13 +90,16 @@ erlang(#{dir := Dir} = Site, Name, Edges, Environment) ->
     Paths = [filename:dirname(code:which(Module)) || Module <- [lariat, ?MODULE]],
     Args = ["-pa" | Paths] ++ ["-mnesia", "dir", "\"" ++ Mnesia ++ "\""],
     #{peer := Peer} = Erlang = plain_erlang(Site, Name, Args),
+    Log = filename:join(Dir, Name ++ ".log"),
+    Handler = #{config => #{file => Log}},
+    ok = peer:call(Peer, logger, add_handler, [log_of_site, logger_std_h, Handler]),
     ok = peer:call(Peer, application, load, [lariat]),
     [
         ok = peer:call(Peer, application, set_env, [lariat, Key, Value])
      || {Key, Value} <- [{edges, Edges} | Environment]
     ],
     {ok, _} = peer:call(Peer, application, ensure_all_started, [lariat], ?DEADLINE_MS),
-    Erlang.
+    Erlang#{log => Log}.
 
 %% @doc An Erlang node with none of our code.
 -spec plain_erlang(site(), string()) -> erlang().
@@ -98,20 +108,26 @@ plain_erlang(Site, Name) ->
 
 %% @doc The same with more arguments for `erl'.
 -spec plain_erlang(site(), string(), [string()]) -> erlang().
-plain_erlang(#{epmd_port := Port, cookie := Cookie}, Name, Args) ->
-    {ok, Peer, Node} = peer:start(#{
-        name => Name,
-        host => "127.0.0.1",
-        longnames => true,
-        connection => standard_io,
-        wait_boot => ?DEADLINE_MS,
-        args => ["-start_epmd", "false", "-setcookie", Cookie] ++
-            ["-kernel", "inet_dist_use_interface", "{127,0,0,1}" | Args],
-        env => [{"ERL_EPMD_PORT", integer_to_list(Port)}]
-    }),
+plain_erlang(Site, Name, Args) ->
+    {ok, Peer, Node} = peer:start(maps:merge(
+        #{connection => standard_io, wait_boot => ?DEADLINE_MS, args => Args},
+        distributed(Site, Name, Args)
+    )),
     OsPid = list_to_integer(peer:call(Peer, os, getpid, [])),
     _ = keep(self(), Peer),
     #{node => Node, peer => Peer, os_pid => OsPid}.
+
+distributed(#{epmd_port := Port, cookie := Cookie}, Name, Args) ->
+    #{
+        name => Name,
+        host => "127.0.0.1",
+        longnames => true,
+        args => ["-start_epmd", "false", "-setcookie", Cookie] ++
+            ["-kernel", "inet_dist_use_interface", "{127,0,0,1}" | Args],
+        env => [{"ERL_EPMD_PORT", integer_to_list(Port)}]
+    };
+distributed(#{}, _, _) ->
+    #{}.
 
 %% The node lives as long as the test case. Not by a link: the node may be killed, and the end of
 %% a case is no crash of the node.
@@ -203,13 +219,17 @@ await_log(#{runner := Runner}, Regexp) ->
     after ?DEADLINE_MS -> error({not_logged, Regexp, log(#{runner => Runner})})
     end.
 
-%% @doc All lines so far.
--spec log(#{runner := pid(), _ => _}) -> [binary()].
+%% @doc All lines so far, of a program or of an Erlang node with the application.
+-spec log(#{runner := pid(), _ => _} | erlang()) -> [binary()].
 log(#{runner := Runner}) ->
     Runner ! {log, self()},
     receive
         {Runner, log, Lines} -> Lines
-    end.
+    end;
+log(#{log := File} = Erlang) ->
+    ok = call(Erlang, logger_std_h, filesync, [log_of_site]),
+    {ok, Text} = file:read_file(File),
+    binary:split(Text, <<"\n">>, [global, trim]).
 
 %% @doc Waits until the function answers other than `false'. For what sends no event of its own.
 -spec await(fun(() -> Result), term()) -> Result.
@@ -237,7 +257,12 @@ memory_kb(Kind, #{os_pid := OsPid}) ->
 -spec metric(edge(), binary()) -> number().
 metric(#{admin := Port}, Name) ->
     {200, _, Body} = lariat_client:get(Port, "/metrics"),
-    [Value] = [V || Line <- binary:split(Body, <<"\n">>, [global]),
+    value(Body, Name).
+
+%% @doc The same out of the text.
+-spec value(binary(), binary()) -> number().
+value(Text, Name) ->
+    [Value] = [V || Line <- binary:split(Text, <<"\n">>, [global]),
                     [N, V] <- [binary:split(Line, <<" ">>)], N =:= Name],
     binary_to_integer(Value).
 

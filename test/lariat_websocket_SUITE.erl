@@ -1,13 +1,14 @@
 %%% WebSockets and Erlang: who may open one, who hears what is said, what is said back, how it ends.
 %%%
-%%% Real Erlang nodes with the application, the real program, a raw client. Other clients have the
+%%% Real Erlang nodes with the application, real edges, a raw client. Other clients have the
 %%% clients' suite, frames and compression the tests of the edge.
 -module(lariat_websocket_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
 -include_lib("stdlib/include/assert.hrl").
 
--export([all/0, suite/0, init_per_testcase/2, end_per_testcase/2]).
+-export([all/0, groups/0, suite/0]).
+-export([init_per_group/2, end_per_group/2, init_per_testcase/2, end_per_testcase/2]).
 -export([
     what_is_said_comes_back/1,
     text_and_binary_are_sent/1,
@@ -28,26 +29,38 @@
 -import(lariat_well, [well/2]).
 
 all() ->
-    [
+    lariat_pair:all().
+
+groups() ->
+    Both = [
         what_is_said_comes_back,
         text_and_binary_are_sent,
         the_application_says_why_it_closes,
         who_is_accepted,
         a_token_opens_one,
+        after_an_ordinary_request
+    ],
+    NodeAlone = [
         one_owner_hears_in_order,
         two_nodes_serve,
-        a_node_is_killed_while_a_client_talks,
-        after_an_ordinary_request
-    ].
+        a_node_is_killed_while_a_client_talks
+    ],
+    lariat_pair:groups(Both, NodeAlone).
 
 suite() ->
     [{timetrap, {minutes, 10}}].
 
+init_per_group(Group, Config) ->
+    lariat_pair:init_group(Group, Config).
+
+end_per_group(_Group, _Config) ->
+    ok.
+
 init_per_testcase(_Case, Config) ->
-    [{site, lariat_site:start(?config(priv_dir, Config))} | Config].
+    lariat_pair:init_case(Config).
 
 end_per_testcase(_Case, Config) ->
-    lariat_site:stop(?config(site, Config)).
+    lariat_pair:end_case(Config).
 
 %% Who may connect, as for any stream.
 handle({init, #{kind := request}}) ->
@@ -79,7 +92,7 @@ written(Reason) ->
 
 %% Text is text and binary is binary, of any size.
 what_is_said_comes_back(Config) ->
-    {#{http := Http} = Edge, App} = site(Config, [open, chat]),
+    {#{http := Http} = Edge, App} = pair(Config, [open, chat]),
     Socket = lariat_websocket:open(Http, "/ws/1"),
     Said = [
         {text, <<"Hello">>},
@@ -100,7 +113,7 @@ what_is_said_comes_back(Config) ->
 
 %% Each way of sending, to a WebSocket, a stream and a process of one id.
 text_and_binary_are_sent(Config) ->
-    {#{http := Http} = Edge, App} = site(Config, [open, chat]),
+    {#{http := Http} = Edge, App} = pair(Config, [open, chat]),
     Socket = lariat_websocket:open(Http, "/ws/1"),
     Stream = lariat_client:open(Http, 1, sse),
     seen(App, 2),
@@ -134,7 +147,7 @@ text_and_binary_are_sent(Config) ->
 
 %% A code and a text of its own for the client; the others hear the reason as it was given.
 the_application_says_why_it_closes(Config) ->
-    {#{http := Http} = Edge, App} = site(Config, [open, chat]),
+    {#{http := Http} = Edge, App} = pair(Config, [open, chat]),
     Witness = lariat_client:open(Http, <<"reasons">>, chunked),
     seen(App, 1),
     Ends = fun(End, Heard, Reason) ->
@@ -174,9 +187,7 @@ the_application_says_why_it_closes(Config) ->
 
 %% With another id than the path's, or not at all.
 who_is_accepted(Config) ->
-    #{http := Http, node := Node} = Edge = edge(Config, [open, ask], ""),
-    {503, _} = lariat_client:head(lariat_websocket:asked(Http, "/ask/alice", "")),
-    App = app(Config, "app", Node),
+    {#{http := Http} = Edge, App} = pair(Config, [open, ask]),
     {Alice, Head} = lariat_websocket:open(Http, "/ask/alice", ""),
     ?assertMatch({match, _}, re:run(Head, "set-cookie: who=alice\r\n", [caseless])),
     seen(App, 1),
@@ -202,9 +213,8 @@ a_token_opens_one(Config) ->
     Secret = [rand:uniform(26) + $a - 1 || _ <- lists:seq(1, 40)],
     File = filename:join(?config(priv_dir, Config), "token.secret"),
     ok = file:write_file(File, Secret),
-    #{http := Http, node := Node} = Edge =
-        edge(Config, [open, token], ["[token]\nkey_file = \"", File, "\"\n"]),
-    App = app(Config, "app", Node),
+    {#{http := Http} = Edge, App} =
+        pair(Config, [open, token], ["[token]\nkey_file = \"", File, "\"\n"]),
     Fields = fun(Token) -> ["Sec-WebSocket-Protocol: lariat, lariat.token.", Token, "\r\n"] end,
     {Socket, Head} = lariat_websocket:open(Http, "/me", Fields(token(Secret, 3600))),
     ?assertMatch({match, _}, re:run(Head, "Sec-WebSocket-Protocol: lariat\r\n")),
@@ -221,8 +231,8 @@ a_token_opens_one(Config) ->
 
 %% Both serve, and everything that one client says is heard by one of them, once, in order.
 one_owner_hears_in_order(Config) ->
-    {#{http := Http, node := Node} = Edge, App} = site(Config, [open, chat]),
-    Other = app(Config, "other", Node),
+    {#{http := Http} = Edge, App} = pair(Config, [open, chat]),
+    Other = app(Config, "other", Edge),
     Sockets = [lariat_websocket:open(Http, ["/ws/", integer_to_list(N)]) || N <- lists:seq(1, 8)],
     Numbers = [integer_to_binary(N) || N <- lists:seq(1, 200)],
     [ok = say(Socket, {text, ["node ", N]}) || N <- Numbers, Socket <- Sockets],
@@ -244,8 +254,8 @@ one_owner_hears_in_order(Config) ->
 
 %% When one of them is gone the other hears all, and no connection closes.
 two_nodes_serve(Config) ->
-    {#{http := Http, node := Node} = Edge, App} = site(Config, [open, chat]),
-    Other = app(Config, "other", Node),
+    {#{http := Http} = Edge, App} = pair(Config, [open, chat]),
+    Other = app(Config, "other", Edge),
     Sockets = [lariat_websocket:open(Http, ["/ws/", integer_to_list(N)]) || N <- lists:seq(1, 8)],
     seen(App, 8),
     seen(Other, 8),
@@ -254,7 +264,7 @@ two_nodes_serve(Config) ->
     [ok = say(Socket, {text, "node now"}) || Socket <- Sockets],
     [?assertEqual({text, <<"app@127.0.0.1 now">>}, hear(Socket)) || Socket <- Sockets],
     %% Who comes back serves again, those who were there before it, too.
-    Again = app(Config, "other", Node),
+    Again = app(Config, "other", Edge),
     owners(Edge, 2),
     [ok = say(Socket, {text, "node again"}) || Socket <- Sockets],
     Heard = [hear(Socket) || Socket <- Sockets],
@@ -265,7 +275,7 @@ two_nodes_serve(Config) ->
 
 %% Who talks hears that nobody is there; who is silent and who only listens stay.
 a_node_is_killed_while_a_client_talks(Config) ->
-    {#{http := Http, node := Node} = Edge, App} = site(Config, [open, chat]),
+    {#{http := Http} = Edge, App} = pair(Config, [open, chat]),
     Stream = lariat_client:open(Http, 99, sse),
     [Talking, Silent] = [lariat_websocket:open(Http, Path) || Path <- ["/ws/1", "/ws/2"]],
     seen(App, 3),
@@ -277,7 +287,7 @@ a_node_is_killed_while_a_client_talks(Config) ->
     %% What was said last is lost with the node, unless it is what nobody heard: then this comes late.
     _ = say(Talking, {text, "anybody?"}),
     receive {ended, Talker, End} -> ?assertEqual({close, 1013}, End) end,
-    Again = app(Config, "app", Node),
+    Again = app(Config, "app", Edge),
     seen(Again, 2),
     ok = call(Again, lariat, send, [[2, 99], <<"back">>]),
     ?assertEqual({text, <<"back">>}, hear(Silent)),
@@ -288,7 +298,7 @@ a_node_is_killed_while_a_client_talks(Config) ->
 
 %% One after the other, and in one breath.
 after_an_ordinary_request(Config) ->
-    {#{http := Http} = Edge, App} = site(Config, [open, api, chat]),
+    {#{http := Http} = Edge, App} = pair(Config, [open, api, chat]),
     Ordinary = "GET /api/x HTTP/1.1\r\nHost: test\r\n\r\n",
     Upgrade = lariat_websocket:request("/ws/1", ""),
     Answered = fun(Socket) ->
@@ -348,21 +358,22 @@ base64url(Data) ->
     Base64 = base64:encode(iolist_to_binary(Data)),
     << <<(case C of $+ -> $-; $/ -> $_; _ -> C end)>> || <<C>> <= Base64, C =/= $= >>.
 
-site(Config, Routes) ->
-    #{node := Node} = Edge = edge(Config, Routes, ""),
-    {Edge, app(Config, "app", Node)}.
+pair(Config, Routes) ->
+    pair(Config, Routes, "").
 
-edge(Config, Routes, More) ->
-    File = filename:join(?config(priv_dir, Config), "websockets.toml"),
-    ok = file:write_file(File, [[["[[http.route]]\n", route(Route)] || Route <- Routes], More]),
-    lariat_site:edge(?config(site, Config), "lariat", #{args => ["--config", File]}).
+pair(Config, Routes, More) ->
+    lariat_pair:start(Config, #{
+        routes => [route(Route) || Route <- Routes], more => More, environment => [handler()]
+    }).
+
+app(Config, Name, #{node := Node}) ->
+    attached(?config(site, Config), Name, [Node], [handler()]).
+
+handler() ->
+    {handlers, [{<<"h">>, lariat_test_handler, fun ?MODULE:handle/1}]}.
 
 route(open) -> "path = \"/stream/{id}\"\n";
 route(api) -> "path = \"/api/{what}\"\nkind = \"request\"\nhandler = \"h\"\n";
 route(chat) -> "path = \"/ws/{id}\"\nkind = \"websocket\"\nhandler = \"h\"\n";
 route(ask) -> "path = \"/ask/{id}\"\nkind = \"websocket\"\naccess = \"ask\"\nhandler = \"h\"\n";
 route(token) -> "path = \"/me\"\nkind = \"websocket\"\naccess = \"token\"\nhandler = \"h\"\n".
-
-app(Config, Name, Node) ->
-    Handlers = {handlers, [{<<"h">>, lariat_test_handler, fun ?MODULE:handle/1}]},
-    attached(?config(site, Config), Name, [Node], [Handlers]).

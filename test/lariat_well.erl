@@ -8,7 +8,16 @@
 -include_lib("stdlib/include/assert.hrl").
 
 %% @doc The edge answers this Erlang node, accepts, delivers, and has not panicked.
--spec well(lariat_site:erlang(), lariat_site:edge()) -> ok.
+-spec well(lariat_site:erlang(), lariat_site:edge() | lariat_pair:edge()) -> ok.
+well(App, #{kind := nif, http := Http} = Edge) ->
+    Stream = lariat_client:open(Http, <<"witness">>, chunked),
+    Reached = fun() ->
+        lariat_site:call(App, lariat, call, [<<"witness">>, <<"well">>]) =:= {ok, 1}
+    end,
+    lariat_site:await(Reached, witness),
+    <<"well">> = lariat_client:message(Stream),
+    unharmed(lariat_pair:log(Edge)),
+    lariat_client:close(Stream);
 well(App, #{http := Http, node := Node, admin := Admin} = Edge) ->
     pong = lariat_site:call(App, net_adm, ping, [Node]),
     Stream = lariat_client:open(Http, <<"witness">>, chunked),
@@ -21,6 +30,8 @@ well(App, #{http := Http, node := Node, admin := Admin} = Edge) ->
     lariat_site:await(Reached, witness),
     <<"well">> = lariat_client:message(Stream),
     {200, _, <<"ok\n">>} = lariat_client:get(Admin, "/healthz"),
-    Log = lariat_site:log(Edge),
-    ?assertEqual([], [Line || Line <- Log, binary:match(Line, <<"panicked">>) =/= nomatch]),
+    unharmed(lariat_site:log(Edge)),
     lariat_client:close(Stream).
+
+unharmed(Log) ->
+    ?assertEqual([], [Line || Line <- Log, binary:match(Line, <<"panicked">>) =/= nomatch]).
