@@ -3,7 +3,7 @@
 //! Two kinds of pid carry our name: the node's own (for the registered names `lariat` and
 //! `net_kernel`) and one for each held connection. References need no uniqueness beyond a link.
 
-use super::codec::{Pid, Writer};
+use super::codec::{Names, Pid, Writer};
 use super::name::NodeName;
 use crate::wire::{Conn, NODE_SHARD};
 
@@ -35,11 +35,6 @@ impl Identity {
         writer.pid(self.name.as_str(), Self::NODE_ID, serial, self.creation);
     }
 
-    pub(crate) fn write_conn(&self, writer: &mut Writer, conn: Conn) {
-        let (id, serial) = conn.to_pid_parts();
-        writer.pid(self.name.as_str(), id, serial, self.creation);
-    }
-
     pub(crate) fn named_by(&self, pid: Pid<'_>) -> Named {
         if pid.node != self.name.as_str() || pid.creation != self.creation {
             return Named::Nothing;
@@ -48,5 +43,16 @@ impl Identity {
             Some(conn) => Named::Conn(conn),
             None => Named::Node,
         }
+    }
+}
+
+impl Names for Identity {
+    fn edge(&self) -> &str {
+        self.name.as_str()
+    }
+
+    fn write_conn(&self, writer: &mut Writer, conn: Conn) {
+        let (id, serial) = conn.to_pid_parts();
+        writer.pid(self.name.as_str(), id, serial, self.creation);
     }
 }

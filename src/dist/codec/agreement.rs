@@ -5,10 +5,11 @@
 
 use bytes::Bytes;
 
-use super::command::{Shape, payload, shape};
 use super::control::{Control, split};
 use super::fast::sent;
 use super::frame::Message as Envelope;
+use super::shape::{Shape, shape};
+use super::view::Term;
 use crate::wire::{Command, Ids, Message};
 
 /// What a send comes down to: the name it goes to, and what goes to whom. On nobody's credit.
@@ -29,7 +30,7 @@ pub(crate) fn agreed(envelope: Envelope<'_>, frame: &Bytes) -> Option<Delivery> 
 pub(super) fn general(envelope: Envelope<'_>, frame: &Bytes) -> Option<Delivery> {
     let (control, bytes) = split(envelope).ok()?;
     // Of any control message, so that this is tried on all of them.
-    let payload = payload(bytes?).ok()?;
+    let payload = Term::whole(bytes?).ok()?;
     let Control::RegSend { name } = control else {
         return None;
     };

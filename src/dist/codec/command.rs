@@ -1,15 +1,13 @@
-//! What a message to this node asks for: the shapes that `!`, `call`, `cast` and io make.
+//! What Erlang asks for: commands, messages for ids, messages for a connection.
 //!
-//! Nothing is executed and nothing answered here. A shape that is not known is a value, not an
-//! error: the link counts it and says once in a while what was expected. Terms: the page "What
-//! Erlang says and hears" of the design; tags of calls: OTP's `gen.erl`.
+//! Nothing is executed and nothing answered here. How a request comes, and who waits for the answer, is
+//! the concern of whoever brings it. Terms: the page "What Erlang says and hears" of the design.
 
 use bytes::Bytes;
 
 use super::answer;
 use super::id::{id, ids};
 use super::iodata::flatten;
-use super::scan::{Refused, tag};
 use super::view::{Kind, Term};
 use super::write::atom;
 use crate::wire::{Command, EventMeta, Form, Handler, Message, Reason, Signal, Worded};
@@ -21,47 +19,12 @@ const REASON_BYTES_MAX: usize = 1024;
 /// Handlers that one owner serves: as many as an application has modules for them, and some more.
 const HANDLERS_MAX: usize = 256;
 
-/// A message, by its shape.
-#[derive(Debug)]
-pub(crate) enum Shape<'a> {
-    /// `{Id, Msg}` or `{[Id], Msg}`.
-    Deliver(Command),
-    /// A call of `gen`'s: somebody waits.
-    Call(Call<'a>),
-    /// `{'$gen_cast', Request}`.
-    Cast(Term<'a>),
-    /// `{io_request, From, ReplyAs, _}`: somebody waits.
-    Io { from: Term<'a>, reply_as: Term<'a> },
-    /// Anything else.
-    Unknown,
-}
-
-/// `{Label, {From, Tag}, Request}`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Call<'a> {
-    /// The caller's pid.
-    pub(crate) from: Term<'a>,
-    /// Echoed in the answer, and where the answer goes.
-    pub(crate) tag: Term<'a>,
-    /// `None` for calls that are not `gen_server`'s: of `sys` and `gen_event`.
-    pub(crate) request: Option<Term<'a>>,
-}
-
-/// Where the answer to a call goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ReplyAddress<'a> {
-    /// To the alias that the caller made for this call.
-    Alias(Term<'a>),
-    /// To the caller.
-    Pid(Term<'a>),
-}
-
 /// A request in a call or cast.
 #[derive(Debug)]
 pub(crate) enum Request<'a> {
     /// `{is_auth, Node}`: `net_adm:ping`.
     IsAuth,
-    /// A command that needs nothing of the link.
+    /// A command that needs nothing of whoever brings it.
     Command(Command),
     /// `{attach, Pid, Options}`
     Attach {
@@ -83,89 +46,15 @@ pub(crate) struct AttachOptions {
     pub(crate) handlers: Vec<Handler>,
 }
 
-/// The term of a payload (without its version byte); all of the payload must be it.
-pub(crate) fn payload(bytes: &[u8]) -> Result<Term<'_>, Refused> {
-    match Term::parse(bytes)? {
-        (term, []) => Ok(term),
-        _ => Err(Refused::Malformed("payload: bytes after the term")),
-    }
-}
-
-/// What a message to a registered name is. `frame` is the buffer that the term lies in.
-pub(crate) fn shape<'a>(message: Term<'a>, frame: &Bytes) -> Shape<'a> {
-    let Kind::Tuple(elements) = message.kind() else {
-        return Shape::Unknown;
-    };
-    let shape = match elements.count() {
-        2 => elements
-            .first()
-            .and_then(|[first, second]| pair(first, second, frame)),
-        3 => elements.first().and_then(call),
-        4 => elements.first().and_then(io),
-        _ => None,
-    };
-    shape.unwrap_or(Shape::Unknown)
-}
-
-/// The call in a payload that is refused as a whole, when only its request is at fault: a native
-/// record, say.
-pub(crate) fn call_of_undecodable(bytes: &[u8]) -> Option<Call<'_>> {
-    let [tag::SMALL_TUPLE, 3, rest @ ..] = bytes else {
-        return None;
-    };
-    let (_, rest) = Term::parse(rest).ok()?;
-    let (from, _) = Term::parse(rest).ok()?;
-    let [from, tag] = from.tuple()?;
-    from.pid()?;
-    let request = None;
-    Some(Call { from, tag, request })
-}
-
-fn pair<'a>(first: Term<'a>, second: Term<'a>, frame: &Bytes) -> Option<Shape<'a>> {
-    if first.atom() == Some("$gen_cast") {
-        return Some(Shape::Cast(second));
-    }
-    let message = message(second, frame)?;
-    let ids = ids(first)?;
-    Some(Shape::Deliver(Command::Send {
+/// `{Id, Msg}` or `{[Id], Msg}`, on nobody's credit.
+pub(crate) fn delivery(whom: Term<'_>, what: Term<'_>, frame: &Bytes) -> Option<Command> {
+    let message = message(what, frame)?;
+    let ids = ids(whom)?;
+    Some(Command::Send {
         ids,
         message,
         credit: None,
-    }))
-}
-
-fn call([label, from, request]: [Term<'_>; 3]) -> Option<Shape<'_>> {
-    let [from, tag] = from.tuple()?;
-    from.pid()?;
-    let request = (label.atom() == Some("$gen_call")).then_some(request);
-    Some(Shape::Call(Call { from, tag, request }))
-}
-
-fn io([label, from, reply_as, _]: [Term<'_>; 4]) -> Option<Shape<'_>> {
-    (label.atom() == Some("io_request") && from.pid().is_some())
-        .then_some(Shape::Io { from, reply_as })
-}
-
-impl<'a> Call<'a> {
-    /// `[alias|Ref]` and `[[alias|Ref]|_]` name an alias; any other tag means the caller itself.
-    pub(crate) fn reply_address(&self) -> ReplyAddress<'a> {
-        let alias = alias(self.tag).or_else(|| {
-            let Kind::List(list) = self.tag.kind() else {
-                return None;
-            };
-            let [head] = list.elements().first()?;
-            alias(head)
-        });
-        alias.map_or(ReplyAddress::Pid(self.from), ReplyAddress::Alias)
-    }
-}
-
-fn alias(tag: Term<'_>) -> Option<Term<'_>> {
-    let Kind::List(list) = tag.kind() else {
-        return None;
-    };
-    let ([head], reference) = list.split()?;
-    (head.atom() == Some("alias") && reference.is_reference()).then_some(reference)
+    })
 }
 
 /// What a call or cast asks for.

@@ -10,7 +10,7 @@ use eetf::Term as Theirs;
 use super::scan::VERSION;
 use super::view::Kind;
 use super::{
-    Call, Message, Request, Shape, Writer, agreed, call_of_undecodable, payload, reason, request,
+    Call, Message, Request, Shape, Term, Writer, agreed, call_of_undecodable, reason, request,
     shape, signal,
 };
 use crate::wire::{Command, Id};
@@ -25,7 +25,7 @@ pub fn commands(data: &[u8]) {
     }
     let frame = Bytes::copy_from_slice(data);
     fast_path(&frame);
-    let Ok(term) = payload(&frame) else {
+    let Ok(term) = Term::whole(&frame) else {
         let _ = call_of_undecodable(&frame);
         return;
     };

@@ -21,11 +21,13 @@ mod frame;
 pub(crate) mod fuzzing;
 mod id;
 mod iodata;
+mod names;
 #[cfg(test)]
 mod oracle_test;
 mod outbound;
 mod reply;
 mod scan;
+mod shape;
 #[cfg(test)]
 mod vectors_test;
 mod view;
@@ -33,15 +35,16 @@ mod write;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use agreement::agreed;
-pub(crate) use command::{
-    Call, ReplyAddress, Request, Shape, atom_reason, call_of_undecodable, payload, reason, request,
-    shape, signal,
-};
+pub(crate) use command::{Request, atom_reason, reason, request, signal};
 pub(crate) use control::{Control, Malformed, split};
 pub(crate) use fast::sent;
 pub(crate) use frame::{Body, HEADER, Message, Part, open, write_part_header};
+pub(crate) use names::Names;
 pub(crate) use outbound::{Outbound, Outgoing, Receiver};
-pub(crate) use reply::{answer, bad_request, events, gone, io_refused, reply};
+pub(crate) use reply::{events, gone, reply};
 pub(crate) use scan::Refused;
+pub(crate) use shape::{
+    Call, ReplyAddress, Shape, answer, bad_request, call_of_undecodable, io_refused, shape,
+};
 pub(crate) use view::{Pid, Term};
 pub(crate) use write::{Writer, atom, pid};

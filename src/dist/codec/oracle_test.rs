@@ -287,7 +287,7 @@ fn replies_and_events_read_back() {
 /// What a message to a name comes to, for bytes that may be anything.
 fn swallow(payload_bytes: &[u8]) {
     let frame = Bytes::copy_from_slice(payload_bytes);
-    let Ok(term) = payload(&frame) else {
+    let Ok(term) = Term::whole(&frame) else {
         return;
     };
     if let Shape::Call(Call {
@@ -336,7 +336,7 @@ fn real_terms() -> Vec<Vec<u8>> {
 fn real_terms_are_commands() {
     let terms = real_terms();
     let frame = Bytes::from(terms[0].clone());
-    let Shape::Call(call) = shape(payload(&frame).unwrap(), &frame) else {
+    let Shape::Call(call) = shape(Term::whole(&frame).unwrap(), &frame) else {
         panic!("a call");
     };
     assert!(matches!(call.reply_address(), ReplyAddress::Alias(_)));
@@ -347,7 +347,7 @@ fn real_terms_are_commands() {
     ));
     let frame = Bytes::from(terms[1].clone());
     assert!(matches!(
-        shape(payload(&frame).unwrap(), &frame),
+        shape(Term::whole(&frame).unwrap(), &frame),
         Shape::Deliver(Command::Send { ids: Ids::One(Id::Int(7)), message, .. }) if message.payload == "hello"
     ));
 }

@@ -4,8 +4,9 @@
 //! every one is built here and checked against an independent decoder (`oracle_test`). The sender
 //! is always the node's own pid, but where a connection or a name must speak for itself.
 
-use super::command::ReplyAddress;
 use super::frame::{HEADER, PASS_THROUGH};
+use super::names::Names;
+use super::shape::ReplyAddress;
 use super::view::{Pid, Term};
 use super::write::Writer;
 use crate::dist::flags::Flags;

@@ -7,48 +7,13 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 
-use super::view::Term;
+use super::names::Names;
 use super::write::{Writer, atom};
 use super::{ask, id};
-use crate::dist::identity::Identity;
 use crate::wire::{Event, Gone, InfoValue, Reason, Reply, Said};
 
-/// Requests up to this long are echoed in `{error, {bad_request, Request}}`; a longer one is
-/// `unknown`, so that an answer is never larger than a screen.
-const ECHO_BYTES_MAX: usize = 256;
-
-/// The payload that answers a call: `{Tag, Answer}`.
-pub(crate) fn answer(tag: &[u8], write: impl FnOnce(&mut Writer)) -> Vec<u8> {
-    let mut w = Writer::new();
-    w.tuple(2).raw(tag);
-    write(&mut w);
-    w.into_bytes()
-}
-
-/// `{io_reply, ReplyAs, {error, enotsup}}`
-pub(crate) fn io_refused(reply_as: Term<'_>) -> Vec<u8> {
-    let mut w = Writer::new();
-    w.tuple(3).atom("io_reply").raw(reply_as.bytes());
-    error(&mut w).atom("enotsup");
-    w.into_bytes()
-}
-
-/// `{error, {bad_request, Request}}`
-pub(crate) fn bad_request(w: &mut Writer, request: Option<Term<'_>>) {
-    error(w).tuple(2).atom("bad_request");
-    match request {
-        Some(term) if term.bytes().len() <= ECHO_BYTES_MAX => w.raw(term.bytes()),
-        _ => w.atom("unknown"),
-    };
-}
-
-/// `{error, ...`
-fn error(w: &mut Writer) -> &mut Writer {
-    w.tuple(2).atom("error")
-}
-
 /// What an edge answers.
-pub(crate) fn reply(w: &mut Writer, identity: &Identity, reply: &Reply) {
+pub(crate) fn reply(w: &mut Writer, names: &impl Names, reply: &Reply) {
     let ok = |w: &mut Writer| {
         w.tuple(2).atom("ok");
     };
@@ -72,7 +37,7 @@ pub(crate) fn reply(w: &mut Writer, identity: &Identity, reply: &Reply) {
             ok(w);
             w.list(conns.len());
             for conn in conns {
-                identity.write_conn(w, *conn);
+                names.write_conn(w, *conn);
             }
             w.nil();
         }
@@ -93,27 +58,24 @@ pub(crate) fn reply(w: &mut Writer, identity: &Identity, reply: &Reply) {
             w.atom("credit").uint(*credit);
         }
         Reply::Refused(refusal) => {
-            error(w).atom(refusal.as_str());
+            w.tuple(2).atom("error").atom(refusal.as_str());
         }
     }
 }
 
-/// `{lariat, Node, Epoch, [Event]}`
-pub(crate) fn events(identity: &Identity, epoch: u64, events: &[Event]) -> Vec<u8> {
+/// `{lariat, Edge, Epoch, [Event]}`
+pub(crate) fn events(names: &impl Names, epoch: u64, events: &[Event]) -> Vec<u8> {
     let mut w = Writer::new();
-    w.tuple(4)
-        .atom("lariat")
-        .atom(identity.name.as_str())
-        .uint(epoch);
+    w.tuple(4).atom("lariat").atom(names.edge()).uint(epoch);
     w.list(events.len());
     for one in events {
-        event(&mut w, identity, one);
+        event(&mut w, names, one);
     }
     w.nil();
     w.into_bytes()
 }
 
-fn event(w: &mut Writer, identity: &Identity, event: &Event) {
+fn event(w: &mut Writer, names: &impl Names, event: &Event) {
     match event {
         Event::SnapshotBegin => {
             w.tuple(2).atom("snapshot").atom("begin");
@@ -123,7 +85,7 @@ fn event(w: &mut Writer, identity: &Identity, event: &Event) {
         }
         Event::Opened { conn, id, info } => {
             w.tuple(4).atom("opened");
-            identity.write_conn(w, *conn);
+            names.write_conn(w, *conn);
             id::write(w, id);
             w.map(1 + usize::from(info.peer.is_some()) + usize::from(info.handler.is_some()));
             w.atom("transport").atom(info.transport.as_str());
@@ -137,19 +99,19 @@ fn event(w: &mut Writer, identity: &Identity, event: &Event) {
         }
         Event::Closed { conn, id, reason } => {
             w.tuple(4).atom("closed");
-            identity.write_conn(w, *conn);
+            names.write_conn(w, *conn);
             id::write(w, id);
             w.raw(&term_of(reason));
         }
         Event::Congested { conn, id, bytes } => {
             w.tuple(4).atom("congested");
-            identity.write_conn(w, *conn);
+            names.write_conn(w, *conn);
             id::write(w, id);
             w.uint(*bytes);
         }
         Event::Drained { conn, id } => {
             w.tuple(3).atom("drained");
-            identity.write_conn(w, *conn);
+            names.write_conn(w, *conn);
             id::write(w, id);
         }
         Event::Overloaded { count, bytes } => {
@@ -157,7 +119,7 @@ fn event(w: &mut Writer, identity: &Identity, event: &Event) {
         }
         Event::Received { conn, id, said, .. } => {
             w.tuple(4).atom("received");
-            identity.write_conn(w, *conn);
+            names.write_conn(w, *conn);
             id::write(w, id);
             match said {
                 Said::Text(bytes) => w.tuple(2).atom("text").binary(bytes),

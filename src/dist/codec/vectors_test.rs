@@ -9,9 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::id::{id, write};
-use super::{
-    Request as Asked, Shape, Term, Writer, events, payload, reply, request, shape, signal,
-};
+use super::{Names, Request as Asked, Shape, Term, Writer, events, reply, request, shape, signal};
 use crate::dist::identity::{Identity, Named};
 use crate::wire::{
     Ask, Claim, Conn, Event, Id, InfoValue, Kind, OpenedInfo, Publish, Reason, Ref, Refusal, Reply,
@@ -49,7 +47,7 @@ fn vectors() -> BTreeMap<&'static str, Bytes> {
 }
 
 fn term(bytes: &Bytes) -> Term<'_> {
-    payload(bytes).expect("Erlang wrote it")
+    Term::whole(bytes).expect("Erlang wrote it")
 }
 
 /// What the bytes of a message, request or signal are, as text.

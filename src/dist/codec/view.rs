@@ -66,6 +66,14 @@ impl<'a> Term<'a> {
         Ok((Term(term), rest))
     }
 
+    /// The term that all of `bytes` is.
+    pub(crate) fn whole(bytes: &'a [u8]) -> Result<Term<'a>, Refused> {
+        match Term::parse(bytes)? {
+            (term, []) => Ok(term),
+            _ => Err(Refused::Malformed("term: bytes behind it")),
+        }
+    }
+
     /// The encoding as it came.
     pub(crate) fn bytes(self) -> &'a [u8] {
         self.0

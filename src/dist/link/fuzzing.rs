@@ -17,7 +17,7 @@ use super::watches::Watches;
 use super::{Limits, Link, ReplyTo};
 use crate::dist::Inbound;
 use crate::dist::codec::{
-    Body, Control, Outbound, Outgoing, Receiver, Term, agreed, gone, open, payload, split,
+    Body, Control, Outbound, Outgoing, Receiver, Term, agreed, gone, open, split,
 };
 use crate::dist::flags::Flags;
 use crate::dist::handshake::Remote;
@@ -245,7 +245,7 @@ fn check_answers(link: &Link) {
             let (control, bytes) = split(message).expect("it has a control message");
             assert_ne!(control, Control::Unknown, "{frame:?}");
             if let Some(bytes) = bytes {
-                let term: Term<'_> = payload(bytes).expect("its payload is a term");
+                let term: Term<'_> = Term::whole(bytes).expect("its payload is a term");
                 assert!(!term.bytes().is_empty());
             }
         }

@@ -18,7 +18,7 @@ use super::signals::{LARIAT, NET_KERNEL};
 use super::{Limits, Link};
 use crate::dist::codec::{
     Body, Call, Control, Malformed, Message, Pid, Refused, Request, Shape, Term, bad_request,
-    call_of_undecodable, io_refused, open, payload, request, sent, shape, signal, split,
+    call_of_undecodable, io_refused, open, request, sent, shape, signal, split,
 };
 use crate::dist::identity::Named;
 use crate::dist::name::NodeName;
@@ -126,7 +126,7 @@ impl Session {
         if !matches!(control, Control::RegSend { .. }) {
             self.flush();
         }
-        let message = match payload_bytes.map(payload) {
+        let message = match payload_bytes.map(Term::whole) {
             Some(Ok(term)) => Some(term),
             None => None,
             // These have their effect whatever arguments or reason come with them.
