@@ -13,7 +13,8 @@
 //! * `main` → `config`, `doctor`, `node`
 //! * `node` → every room: the only place that knows everybody
 //! * [`config`] → the rooms' own `Config` types
-//! * [`admin`] → `metrics`; [`bridge`] → `edge`, `wire`, `metrics`; [`dist`] → `wire`, `metrics`
+//! * [`admin`] → `metrics`; [`bridge`] → `edge`, `wire`, `metrics`
+//! * [`dist`] → `term`, `wire`, `metrics`; [`term`] → `wire`
 //! * [`edge`] → `hub`, `websocket`, `wire`, `metrics`
 //! * [`hub`] → `websocket`, `wire`; [`websocket`] → `wire`
 //! * `memory` → `metrics`
@@ -26,6 +27,7 @@
 pub mod metrics;
 pub mod wire;
 
+pub mod term;
 pub mod websocket;
 
 pub mod hub;

@@ -1,7 +1,7 @@
 %%% Every term that Erlang and an edge say to each other, by name, and as bytes.
 %%%
 %%% `test/vectors/terms.txt' is made from this (`escript test/vectors/make.escript') and read by the
-%%% suite `lariat_vectors_SUITE' and by `src/dist/codec/vectors_test.rs': so both sides mean the
+%%% suite `lariat_vectors_SUITE' and by `src/term/vectors_test.rs': so both sides mean the
 %%% same by the same bytes. One line each: a name, and the term in hexadecimal, without the version
 %%% byte. Lists are LIST_EXT and maps in the order written here, as the Rust side writes them:
 %%% `term_to_binary' orders atoms in maps by chance and writes [1, 2] as a string.

@@ -1,6 +1,6 @@
 %%% The bytes in `test/vectors' are the terms that Erlang means, on every OTP.
 %%%
-%%% What Rust makes of the same bytes is `src/dist/codec/vectors_test.rs'. Nothing is sent here.
+%%% What Rust makes of the same bytes is `src/term/vectors_test.rs'. Nothing is sent here.
 -module(lariat_vectors_SUITE).
 
 -include_lib("stdlib/include/assert.hrl").

@@ -24,7 +24,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("doctor", &[]),
     ("memory", &["metrics"]),
     ("bridge", &["edge", "wire", "metrics"]),
-    ("dist", &["wire", "metrics"]),
+    ("dist", &["term", "wire", "metrics"]),
+    ("term", &["wire"]),
     ("edge", &["hub", "websocket", "wire", "metrics"]),
     ("hub", &["websocket", "wire"]),
     ("websocket", &["wire"]),
@@ -50,12 +51,16 @@ const FORBIDDEN: &[(&str, &str, &str)] = &[
     ("wire", "tokio", "the wire is pure data"),
     ("wire", "std::thread", "the wire is pure data"),
     ("wire", "Instant", "the wire is pure data"),
+    ("term", "tokio", "terms are pure data"),
+    ("term", "std::net::Tcp", "terms are pure data"),
+    ("term", "std::thread", "terms are pure data"),
+    ("term", "Instant", "terms are pure data"),
     ("bridge", "tokio", "the bridge also runs inside the BEAM"),
 ];
 
 /// A foreign crate, and the only places that may name it.
 const OWNERS: &[(&str, &[&str])] = &[
-    ("eetf", &["src/dist/codec"]),
+    ("eetf", &["src/term", "src/dist/codec"]),
     (
         "erl_dist",
         &["src/dist/epmd.rs", "src/dist/codec/oracle_test.rs"],

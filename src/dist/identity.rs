@@ -3,8 +3,8 @@
 //! Two kinds of pid carry our name: the node's own (for the registered names `lariat` and
 //! `net_kernel`) and one for each held connection. References need no uniqueness beyond a link.
 
-use super::codec::{Names, Pid, Writer};
 use super::name::NodeName;
+use crate::term::{Names, Pid, Writer};
 use crate::wire::{Conn, NODE_SHARD};
 
 /// Our name, and the number that tells this run from earlier ones.

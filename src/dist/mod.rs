@@ -58,6 +58,7 @@ use self::link::Limits;
 use self::registry::Registry;
 use self::throttle::Throttle;
 use crate::metrics::{LinkDown, Metrics};
+use crate::term;
 use crate::wire::{Command, Conn, Event, Gone, Owner, Watcher};
 
 /// How long [`Node::stop`] lets links write what is queued: a peer that reads needs milliseconds.
@@ -324,7 +325,7 @@ impl Node {
             return Ok(());
         };
         let encode = || {
-            let payload = codec::events(self.registry.identity(), epoch, events);
+            let payload = term::events(self.registry.identity(), epoch, events);
             link.outbound.send(&pid, &payload)
         };
         if link.send_events(self.registry.metrics(), encode) {

@@ -7,9 +7,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::codec::{self, Outgoing, Pid};
+use super::codec::Outgoing;
 use super::link::Link;
 use super::peers::Ticket;
+use crate::term::{self, Pid};
 use crate::wire::Owner;
 
 /// Owners of one link. An application has one; a node that mints them in a loop is stopped here.
@@ -63,7 +64,7 @@ impl Owners {
         let owner = Owner(self.last_owner);
         let entry = Entry {
             link: Arc::clone(link),
-            pid: codec::pid(pid).into(),
+            pid: term::pid(pid).into(),
             monitor: self.last_monitor,
         };
         let monitor = link.outbound.monitor(&entry.pid, entry.monitor);
@@ -88,7 +89,7 @@ impl Owners {
     }
 
     pub(crate) fn find(&self, ticket: Ticket, pid: Pid<'_>) -> Option<Owner> {
-        let pid = codec::pid(pid);
+        let pid = term::pid(pid);
         let mut of_link = self.of_link(ticket);
         let found = of_link.find(|(_, entry)| *entry.pid == *pid);
         found.map(|(owner, _)| owner)

@@ -10,7 +10,6 @@ use tokio::sync::watch;
 use tracing::info;
 
 use super::Inbound;
-use super::codec::{self, Pid, Term};
 use super::handshake::Remote;
 use super::identity::Identity;
 use super::link::{Limits, Link, Stream};
@@ -18,6 +17,7 @@ use super::name::NodeName;
 use super::owners::{Attached, Owners};
 use super::peers::{Outcome, Peers, Ticket, Verdict};
 use crate::metrics::{Label, LinkDown, Metrics};
+use crate::term::{self, Pid, Term};
 use crate::wire::{Command, Conn, Gone, Owner, Watcher};
 
 pub(crate) struct Registry {
@@ -212,7 +212,7 @@ impl Registry {
             self.metrics.watches_refused.increment();
         }
         if let Some(link) = link {
-            link.watches.gone(&link, conn, codec::gone(gone));
+            link.watches.gone(&link, conn, term::gone(gone));
         }
     }
 

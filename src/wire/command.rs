@@ -1,6 +1,6 @@
 //! What Erlang may ask of an edge, and what an edge answers.
 //!
-//! No routing here (the bridge knows which shard has which id) and no terms (`dist::codec`).
+//! No routing here (the bridge knows which shard has which id) and no terms (`term`).
 
 use super::{Answer, Conn, Handler, Id, Ids, Message, Reason, Ref};
 

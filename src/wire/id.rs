@@ -2,7 +2,7 @@
 //!
 //! Two ids are equal exactly when Erlang's `=:=` holds for the terms they stand for. An id
 //! never holds a decoded Erlang term: what is neither a small integer nor a binary is kept as
-//! the bytes of its canonical external encoding, which `dist::codec` writes.
+//! the bytes of its canonical external encoding, which `term` writes.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};

@@ -9,7 +9,7 @@ use super::control::{Control, split};
 use super::fast::sent;
 use super::frame::Message as Envelope;
 use super::shape::{Shape, shape};
-use super::view::Term;
+use crate::term::Term;
 use crate::wire::{Command, Ids, Message};
 
 /// What a send comes down to: the name it goes to, and what goes to whom. On nobody's credit.

@@ -4,8 +4,8 @@
 //! Spec: OTP "Distribution Protocol", section "Control Messages".
 
 use super::frame::Message;
-use super::scan::VERSION;
-use super::view::{Elements, Kind, Pid, Term};
+use crate::term::VERSION;
+use crate::term::{Elements, Kind, Pid, Term};
 
 /// One control message. Fields that are echoed stay encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn operation_37_comes_in_all_its_forms() {
-        use crate::dist::codec::write::Writer;
+        use crate::term::Writer;
         // The bits: 1 priority, 2 with a token, 4 to an alias, 8 to a name, 16 an exit signal.
         let message = |flags: i64, write_to: &dyn Fn(&mut Writer)| {
             let mut w = Writer::new();

@@ -10,10 +10,10 @@
 use bytes::Bytes;
 
 use super::frame::Message as Envelope;
-use super::id::{ID_BYTES_MAX, IDS_MAX};
-use super::iodata::flatten_list;
-use super::scan::{VERSION, tag};
-use super::view::{Kind, Term};
+use crate::term::flatten_list;
+use crate::term::{ID_BYTES_MAX, IDS_MAX};
+use crate::term::{Kind, Term};
+use crate::term::{VERSION, tag};
 use crate::wire::{Command, Id, Ids, Message};
 
 /// A message to the connections of some ids.

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::agreement::{self, Delivery, agreed};
 use super::frame::{Body, open};
-use super::write::Writer;
+use crate::term::Writer;
 use crate::wire::{Id, Ids};
 
 /// `{6, From, '', name}` as Erlang writes it.

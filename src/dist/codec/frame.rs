@@ -13,7 +13,7 @@
 //! "Protocol between Connected Nodes" and "Distribution Header".
 
 use super::control::Malformed;
-use super::scan::VERSION;
+use crate::term::VERSION;
 
 /// The mark of a frame without a distribution header.
 pub(crate) const PASS_THROUGH: u8 = 112;

@@ -7,12 +7,10 @@
 use bytes::Bytes;
 use eetf::Term as Theirs;
 
-use super::scan::VERSION;
-use super::view::Kind;
-use super::{
-    Call, Message, Request, Shape, Term, Writer, agreed, call_of_undecodable, reason, request,
-    shape, signal,
-};
+use super::{Call, Message, Shape, agreed, call_of_undecodable, shape};
+use crate::term::Kind;
+use crate::term::VERSION;
+use crate::term::{Request, Term, Writer, reason, request, signal};
 use crate::wire::{Command, Id};
 
 /// Above this our limit on the length of ids makes a difference that is meant.

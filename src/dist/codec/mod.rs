@@ -1,17 +1,13 @@
-//! Bytes to vocabulary and back: the only place that knows the external term format.
+//! The distribution protocol as bytes: frames, control messages, and what they carry.
 //!
-//! No sockets, no state, no decisions: what to do about a message is `link`'s concern. The way in
-//! is bounded at every step: `scan` walks a term without trusting a number in it, `view` then looks
-//! at it in place, `control` and `command` give it meaning, `id` and `iodata` copy what is kept. A
-//! frame never makes us allocate more than about twice its own size, but for ids (24 bytes each, at
-//! most a million). `fast` goes before all that: it knows the shapes of nearly all traffic at sight, and
-//! leaves the rest. The way out is `write`, with `reply` and `outbound` on top.
+//! No sockets, no state, no decisions: what to do about a message is `link`'s concern. Terms and what they
+//! mean are `term`'s; here is only what a hidden node says and hears beyond that: `frame` opens a frame,
+//! `control` tells what a message is for, `shape` what `!`, calls, casts and io wrap a term in. `fast` goes
+//! before all that: it knows the shapes of nearly all traffic at sight, and leaves the rest. The way out
+//! is `outbound`.
 
 #[cfg(any(test, feature = "fuzzing"))]
 mod agreement;
-mod answer;
-mod ask;
-mod command;
 mod control;
 mod fast;
 #[cfg(test)]
@@ -19,32 +15,17 @@ mod fast_test;
 mod frame;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
-mod id;
-mod iodata;
-mod names;
 #[cfg(test)]
 mod oracle_test;
 mod outbound;
-mod reply;
-mod scan;
 mod shape;
-#[cfg(test)]
-mod vectors_test;
-mod view;
-mod write;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use agreement::agreed;
-pub(crate) use command::{Request, atom_reason, reason, request, signal};
 pub(crate) use control::{Control, Malformed, split};
 pub(crate) use fast::sent;
 pub(crate) use frame::{Body, HEADER, Message, Part, open, write_part_header};
-pub(crate) use names::Names;
 pub(crate) use outbound::{Outbound, Outgoing, Receiver};
-pub(crate) use reply::{events, gone, reply};
-pub(crate) use scan::Refused;
 pub(crate) use shape::{
     Call, ReplyAddress, Shape, answer, bad_request, call_of_undecodable, io_refused, shape,
 };
-pub(crate) use view::{Pid, Term};
-pub(crate) use write::{Writer, atom, pid};

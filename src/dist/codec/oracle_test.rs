@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::dist::flags::Flags;
 use crate::dist::identity::Identity;
+use crate::term::{Request, Term, Writer, events, reason, reply, request, signal};
 use crate::wire::{Command, Conn, Event, Id, Ids, OpenedInfo, Reply, Transport};
 
 fn encoded(message: Message) -> Vec<u8> {

@@ -5,12 +5,12 @@
 //! is always the node's own pid, but where a connection or a name must speak for itself.
 
 use super::frame::{HEADER, PASS_THROUGH};
-use super::names::Names;
 use super::shape::ReplyAddress;
-use super::view::{Pid, Term};
-use super::write::Writer;
 use crate::dist::flags::Flags;
 use crate::dist::identity::Identity;
+use crate::term::Names;
+use crate::term::Writer;
+use crate::term::{Pid, Term};
 use crate::wire::Conn;
 
 /// Builds messages for one link.
@@ -174,7 +174,7 @@ impl Outbound {
     }
 
     fn with_payload(&self, mut writer: Writer, to: Receiver, payload: &[u8]) -> Outgoing {
-        let at = writer.len();
+        let at = writer.written();
         if !self.has_fragments() {
             writer.version();
         }

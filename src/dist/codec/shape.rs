@@ -5,10 +5,10 @@
 
 use bytes::Bytes;
 
-use super::command::delivery;
-use super::scan::tag;
-use super::view::{Kind, Term};
-use super::write::Writer;
+use crate::term::Writer;
+use crate::term::delivery;
+use crate::term::tag;
+use crate::term::{Kind, Term};
 use crate::wire::Command;
 
 /// Requests up to this long are echoed in `{error, {bad_request, Request}}`; a longer one is

@@ -16,14 +16,13 @@ use super::session::Session;
 use super::watches::Watches;
 use super::{Limits, Link, ReplyTo};
 use crate::dist::Inbound;
-use crate::dist::codec::{
-    Body, Control, Outbound, Outgoing, Receiver, Term, agreed, gone, open, split,
-};
+use crate::dist::codec::{Body, Control, Outbound, Outgoing, Receiver, agreed, open, split};
 use crate::dist::flags::Flags;
 use crate::dist::handshake::Remote;
 use crate::dist::identity::Identity;
 use crate::dist::registry::Registry;
 use crate::metrics::{LinkDown, Metrics};
+use crate::term::{Term, gone};
 use crate::wire::{Command, Conn, Gone, InfoValue, Owner, Reply};
 
 /// Small, so that inputs reach it.

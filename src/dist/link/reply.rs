@@ -5,8 +5,9 @@
 use std::sync::Arc;
 
 use super::Link;
-use crate::dist::codec::{Call, ReplyAddress, Term, Writer, answer, reply};
+use crate::dist::codec::{Call, ReplyAddress, answer};
 use crate::dist::registry::Registry;
+use crate::term::{Term, Writer, reply};
 use crate::wire::{Owner, Refusal, Reply};
 
 /// Answers one call, once. Dropped without an answer it says `{error, stopping}`, so that no caller

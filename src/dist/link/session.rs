@@ -17,8 +17,8 @@ use super::reply::{ReplyTo, answer_now};
 use super::signals::{LARIAT, NET_KERNEL};
 use super::{Limits, Link};
 use crate::dist::codec::{
-    Body, Call, Control, Malformed, Message, Pid, Refused, Request, Shape, Term, bad_request,
-    call_of_undecodable, io_refused, open, request, sent, shape, signal, split,
+    Body, Call, Control, Malformed, Message, Shape, bad_request, call_of_undecodable, io_refused,
+    open, sent, shape, split,
 };
 use crate::dist::identity::Named;
 use crate::dist::name::NodeName;
@@ -26,6 +26,7 @@ use crate::dist::owners::Attached;
 use crate::dist::registry::Registry;
 use crate::dist::throttle::Throttle;
 use crate::metrics::{Dropped, LinkDown, Metrics};
+use crate::term::{Pid, Refused, Request, Term, request, signal};
 use crate::wire::{Command, Owner, Refusal, Reply};
 
 /// The registered name of sends on credit: `{Ids, Msg}`, or a cast of `{send, Ids, Msg, Options}`.

@@ -12,8 +12,9 @@
 
 use super::session::Session;
 use super::watches::{Added, Removed, Watch};
-use crate::dist::codec::{Pid, Term, atom, atom_reason, pid, reason};
+
 use crate::dist::identity::Named;
+use crate::term::{Pid, Term, atom, atom_reason, pid, reason};
 use crate::wire::{Command, Conn, Signal, Watcher};
 
 /// The registered name that commands go to.

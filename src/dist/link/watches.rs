@@ -13,8 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::Link;
-use crate::dist::codec::{Outgoing, Term};
+use crate::dist::codec::Outgoing;
 use crate::metrics::Metrics;
+use crate::term::Term;
 use crate::wire::Conn;
 
 /// The watches of one link.

@@ -10,7 +10,7 @@ use super::scan::{DEPTH_MAX, tag};
 /// From this length on a lone binary is shared with the frame that brought it, below it is copied:
 /// a share keeps the whole read (256 KiB at most, unless the frame itself is larger) alive while it
 /// waits for its shard, so sharing costs at most 16 times the bytes that the shard's queue counts.
-/// What [`super::fast`] recognises is always shared: there the queue counts the read.
+/// What `dist` recognises at sight is always shared: there the queue counts the read.
 const SHARE_BYTES_MIN: usize = 16 * 1024;
 
 /// And from this part of its frame on, for frames larger than a read.
@@ -18,7 +18,7 @@ const SHARE_PART: usize = 16;
 
 /// The bytes of a scanned term that is iodata, `None` when it is something else. `frame` is the
 /// buffer that the term lies in.
-pub(crate) fn flatten(term: &[u8], frame: &Bytes) -> Option<Bytes> {
+pub(super) fn flatten(term: &[u8], frame: &Bytes) -> Option<Bytes> {
     if let [tag::BINARY, _, _, _, _, bytes @ ..] = term {
         let is_large = bytes.len() >= SHARE_BYTES_MIN.max(frame.len() / SHARE_PART);
         return Some(if is_large {
@@ -31,8 +31,8 @@ pub(crate) fn flatten(term: &[u8], frame: &Bytes) -> Option<Bytes> {
     flatten_list(term).map(Bytes::from)
 }
 
-/// The same for a scanned list.
-pub(super) fn flatten_list(term: &[u8]) -> Option<Vec<u8>> {
+/// The bytes of a scanned list that is iodata.
+pub(crate) fn flatten_list(term: &[u8]) -> Option<Vec<u8>> {
     let mut flat = Vec::with_capacity(term.len());
     // Terms still to come on each level: the elements of a list, then its tail.
     let mut stack = [0_usize; DEPTH_MAX + 1];

@@ -8,14 +8,14 @@ use super::scan::{VERSION, tag};
 use super::view::Pid;
 
 /// An atom by itself.
-pub(crate) fn atom(name: &str) -> Vec<u8> {
+pub fn atom(name: &str) -> Vec<u8> {
     let mut writer = Writer::new();
     writer.atom(name);
     writer.into_bytes()
 }
 
 /// A pid in the one encoding that is compared, whatever the encoding that it came in.
-pub(crate) fn pid(pid: Pid<'_>) -> Vec<u8> {
+pub fn pid(pid: Pid<'_>) -> Vec<u8> {
     let mut writer = Writer::new();
     writer.pid(pid.node, pid.id, pid.serial, pid.creation);
     writer.into_bytes()
@@ -23,44 +23,45 @@ pub(crate) fn pid(pid: Pid<'_>) -> Vec<u8> {
 
 /// A term under construction.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Writer {
+pub struct Writer {
     bytes: Vec<u8>,
 }
 
 impl Writer {
     /// For a term inside another.
-    pub(crate) fn new() -> Writer {
+    pub fn new() -> Writer {
         Writer::default()
     }
 
-    pub(crate) fn into_bytes(self) -> Vec<u8> {
+    /// What has been written.
+    pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 
     /// How many bytes there are so far.
-    pub(crate) fn len(&self) -> usize {
+    pub fn written(&self) -> usize {
         self.bytes.len()
     }
 
     /// The version byte that begins a term which stands alone.
-    pub(crate) fn version(&mut self) -> &mut Self {
+    pub fn version(&mut self) -> &mut Self {
         self.u8(VERSION)
     }
 
     /// A byte that is no term: the pass-through mark of a frame.
-    pub(crate) fn u8(&mut self, byte: u8) -> &mut Self {
+    pub fn u8(&mut self, byte: u8) -> &mut Self {
         self.bytes.push(byte);
         self
     }
 
     /// A term that is encoded already.
-    pub(crate) fn raw(&mut self, term: &[u8]) -> &mut Self {
+    pub fn raw(&mut self, term: &[u8]) -> &mut Self {
         self.bytes.extend_from_slice(term);
         self
     }
 
     /// An atom of at most 1,020 bytes: a name of ours, or one that came as an atom.
-    pub(crate) fn atom(&mut self, name: &str) -> &mut Self {
+    pub fn atom(&mut self, name: &str) -> &mut Self {
         match u8::try_from(name.len()) {
             Ok(length) => self.u8(tag::SMALL_ATOM_UTF8).u8(length),
             Err(_) => {
@@ -71,7 +72,8 @@ impl Writer {
         self.raw(name.as_bytes())
     }
 
-    pub(crate) fn int(&mut self, value: i64) -> &mut Self {
+    /// An integer, in the shortest encoding.
+    pub fn int(&mut self, value: i64) -> &mut Self {
         if let Ok(small) = u8::try_from(value) {
             return self.u8(tag::SMALL_INTEGER).u8(small);
         }
@@ -81,7 +83,8 @@ impl Writer {
         self.big(value < 0, &value.unsigned_abs().to_le_bytes())
     }
 
-    pub(crate) fn uint(&mut self, value: u64) -> &mut Self {
+    /// The same for one that is never negative.
+    pub fn uint(&mut self, value: u64) -> &mut Self {
         match i64::try_from(value) {
             Ok(value) => self.int(value),
             Err(_) => self.big(false, &value.to_le_bytes()),
@@ -89,7 +92,7 @@ impl Writer {
     }
 
     /// An integer beyond 32 bits: sign and little-endian digits, at most 2^32 of them.
-    pub(crate) fn big(&mut self, is_negative: bool, digits: &[u8]) -> &mut Self {
+    pub fn big(&mut self, is_negative: bool, digits: &[u8]) -> &mut Self {
         let significant = digits
             .iter()
             .rposition(|digit| *digit != 0)
@@ -102,15 +105,18 @@ impl Writer {
         self.u8(u8::from(is_negative)).raw(digits)
     }
 
-    pub(crate) fn float(&mut self, value: f64) -> &mut Self {
+    /// A float; it must be finite.
+    pub fn float(&mut self, value: f64) -> &mut Self {
         self.u8(tag::NEW_FLOAT).raw(&value.to_be_bytes())
     }
 
-    pub(crate) fn binary(&mut self, bytes: &[u8]) -> &mut Self {
+    /// A binary.
+    pub fn binary(&mut self, bytes: &[u8]) -> &mut Self {
         self.u8(tag::BINARY).count(bytes.len()).raw(bytes)
     }
 
-    pub(crate) fn bit_binary(&mut self, bytes: &[u8], bits_of_last: u8) -> &mut Self {
+    /// A bit string; of the last byte so many bits count.
+    pub fn bit_binary(&mut self, bytes: &[u8], bits_of_last: u8) -> &mut Self {
         self.u8(tag::BIT_BINARY)
             .count(bytes.len())
             .u8(bits_of_last)
@@ -118,7 +124,7 @@ impl Writer {
     }
 
     /// `count` elements follow.
-    pub(crate) fn tuple(&mut self, count: usize) -> &mut Self {
+    pub fn tuple(&mut self, count: usize) -> &mut Self {
         match u8::try_from(count) {
             Ok(count) => self.u8(tag::SMALL_TUPLE).u8(count),
             Err(_) => self.u8(tag::LARGE_TUPLE).count(count),
@@ -126,35 +132,38 @@ impl Writer {
     }
 
     /// `count` elements and a tail follow; `[]` alone when there are none.
-    pub(crate) fn list(&mut self, count: usize) -> &mut Self {
+    pub fn list(&mut self, count: usize) -> &mut Self {
         if count > 0 {
             self.u8(tag::LIST).count(count);
         }
         self
     }
 
-    pub(crate) fn nil(&mut self) -> &mut Self {
+    /// `[]`, which also ends a proper list.
+    pub fn nil(&mut self) -> &mut Self {
         self.u8(tag::NIL)
     }
 
     /// `count` pairs of key and value follow.
-    pub(crate) fn map(&mut self, count: usize) -> &mut Self {
+    pub fn map(&mut self, count: usize) -> &mut Self {
         self.u8(tag::MAP).count(count)
     }
 
-    pub(crate) fn pid(&mut self, node: &str, id: u32, serial: u32, creation: u32) -> &mut Self {
+    /// A pid.
+    pub fn pid(&mut self, node: &str, id: u32, serial: u32, creation: u32) -> &mut Self {
         self.u8(tag::NEW_PID).atom(node);
         self.raw(&id.to_be_bytes()).raw(&serial.to_be_bytes());
         self.raw(&creation.to_be_bytes())
     }
 
-    pub(crate) fn port(&mut self, node: &str, id: u64, creation: u32) -> &mut Self {
+    /// A port.
+    pub fn port(&mut self, node: &str, id: u64, creation: u32) -> &mut Self {
         self.u8(tag::V4_PORT).atom(node);
         self.raw(&id.to_be_bytes()).raw(&creation.to_be_bytes())
     }
 
     /// A reference of 1 to 5 words.
-    pub(crate) fn reference(&mut self, node: &str, creation: u32, words: &[u32]) -> &mut Self {
+    pub fn reference(&mut self, node: &str, creation: u32, words: &[u32]) -> &mut Self {
         let count = u16::try_from(words.len()).expect("a reference has at most 5 words");
         self.u8(tag::NEWER_REFERENCE)
             .raw(&count.to_be_bytes())
@@ -166,7 +175,8 @@ impl Writer {
         self
     }
 
-    pub(crate) fn export(&mut self, module: &str, function: &str, arity: u8) -> &mut Self {
+    /// `fun Module:Function/Arity`.
+    pub fn export(&mut self, module: &str, function: &str, arity: u8) -> &mut Self {
         self.u8(tag::EXPORT).atom(module).atom(function);
         self.int(i64::from(arity))
     }

@@ -8,14 +8,16 @@ use super::scan::{Refused, tag, term_length};
 
 /// The bytes of exactly one term, scanned. Without the version byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Term<'a>(&'a [u8]);
+pub struct Term<'a>(&'a [u8]);
 
 /// One level of a term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind<'a> {
+pub enum Kind<'a> {
     /// An integer that fits 64 signed bits, however it is encoded.
     Int(i64),
+    /// An atom, however it is encoded.
     Atom(Atom<'a>),
+    /// A binary; bit strings are [`Kind::Other`].
     Binary(&'a [u8]),
     /// `[]`, however it is encoded.
     Nil,
@@ -23,10 +25,13 @@ pub(crate) enum Kind<'a> {
     Bytes(&'a [u8]),
     /// A list with elements, proper or not.
     List(List<'a>),
+    /// A tuple, of any size.
     Tuple(Elements<'a>),
     /// Keys and values in turn.
     Map(Elements<'a>),
+    /// A pid in the encoding that current nodes use.
     Pid(Pid<'a>),
+    /// A reference; what it refers to is its own node's to know.
     Reference,
     /// What is never looked into: floats, bit strings, large integers, ports, funs.
     Other,
@@ -34,40 +39,44 @@ pub(crate) enum Kind<'a> {
 
 /// An atom, as the characters of a name; Latin-1 names of old encodings only while they are ASCII.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Atom<'a>(pub(crate) &'a str);
+pub struct Atom<'a>(pub &'a str);
 
 /// A process identifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Pid<'a> {
-    pub(crate) node: &'a str,
-    pub(crate) id: u32,
-    pub(crate) serial: u32,
-    pub(crate) creation: u32,
+pub struct Pid<'a> {
+    /// The node whose process it is.
+    pub node: &'a str,
+    /// The first number of a pid.
+    pub id: u32,
+    /// The second number of a pid.
+    pub serial: u32,
+    /// Which run of the node it is of.
+    pub creation: u32,
 }
 
 /// Terms in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Elements<'a> {
+pub struct Elements<'a> {
     count: usize,
     bytes: &'a [u8],
 }
 
 /// A list of at least one element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct List<'a> {
+pub struct List<'a> {
     elements: Elements<'a>,
 }
 
 impl<'a> Term<'a> {
     /// The term at the start of `bytes`, and what follows it.
-    pub(crate) fn parse(bytes: &'a [u8]) -> Result<(Term<'a>, &'a [u8]), Refused> {
+    pub fn parse(bytes: &'a [u8]) -> Result<(Term<'a>, &'a [u8]), Refused> {
         let length = term_length(bytes)?;
         let (term, rest) = bytes.split_at(length);
         Ok((Term(term), rest))
     }
 
     /// The term that all of `bytes` is.
-    pub(crate) fn whole(bytes: &'a [u8]) -> Result<Term<'a>, Refused> {
+    pub fn whole(bytes: &'a [u8]) -> Result<Term<'a>, Refused> {
         match Term::parse(bytes)? {
             (term, []) => Ok(term),
             _ => Err(Refused::Malformed("term: bytes behind it")),
@@ -75,11 +84,12 @@ impl<'a> Term<'a> {
     }
 
     /// The encoding as it came.
-    pub(crate) fn bytes(self) -> &'a [u8] {
+    pub fn bytes(self) -> &'a [u8] {
         self.0
     }
 
-    pub(crate) fn kind(self) -> Kind<'a> {
+    /// Its first level.
+    pub fn kind(self) -> Kind<'a> {
         // `None` is out of reach after the scan, but for atoms that are no UTF-8.
         self.decode().unwrap_or(Kind::Other)
     }
@@ -133,33 +143,37 @@ impl<'a> Term<'a> {
         })
     }
 
-    pub(crate) fn int(self) -> Option<i64> {
+    /// The value of an integer of 64 bits.
+    pub fn int(self) -> Option<i64> {
         match self.kind() {
             Kind::Int(value) => Some(value),
             _ => None,
         }
     }
 
-    pub(crate) fn atom(self) -> Option<&'a str> {
+    /// The name of an atom.
+    pub fn atom(self) -> Option<&'a str> {
         match self.kind() {
             Kind::Atom(Atom(name)) => Some(name),
             _ => None,
         }
     }
 
-    pub(crate) fn pid(self) -> Option<Pid<'a>> {
+    /// The parts of a pid.
+    pub fn pid(self) -> Option<Pid<'a>> {
         match self.kind() {
             Kind::Pid(pid) => Some(pid),
             _ => None,
         }
     }
 
-    pub(crate) fn is_reference(self) -> bool {
+    /// Whether it is a reference.
+    pub fn is_reference(self) -> bool {
         self.kind() == Kind::Reference
     }
 
     /// The elements of a tuple of exactly `N`.
-    pub(crate) fn tuple<const N: usize>(self) -> Option<[Term<'a>; N]> {
+    pub fn tuple<const N: usize>(self) -> Option<[Term<'a>; N]> {
         match self.kind() {
             Kind::Tuple(elements) if elements.count == N => elements.first(),
             _ => None,
@@ -168,12 +182,13 @@ impl<'a> Term<'a> {
 }
 
 impl<'a> Elements<'a> {
-    pub(crate) fn count(self) -> usize {
+    /// How many terms there are.
+    pub fn count(self) -> usize {
         self.count
     }
 
     /// The first `N` elements, when there are as many.
-    pub(crate) fn first<const N: usize>(mut self) -> Option<[Term<'a>; N]> {
+    pub fn first<const N: usize>(mut self) -> Option<[Term<'a>; N]> {
         if self.count < N {
             return None;
         }
@@ -198,12 +213,12 @@ impl<'a> Iterator for Elements<'a> {
 
 impl<'a> List<'a> {
     /// The elements, without the tail.
-    pub(crate) fn elements(self) -> Elements<'a> {
+    pub fn elements(self) -> Elements<'a> {
         self.elements
     }
 
     /// The elements before a tail, when there are `N`, and the tail.
-    pub(crate) fn split<const N: usize>(self) -> Option<([Term<'a>; N], Term<'a>)> {
+    pub fn split<const N: usize>(self) -> Option<([Term<'a>; N], Term<'a>)> {
         let mut rest = self.elements;
         (rest.count == N).then_some(())?;
         let heads = rest.first()?;
@@ -213,7 +228,7 @@ impl<'a> List<'a> {
     }
 
     /// Whether the list ends in `[]`. Walks the list.
-    pub(crate) fn is_proper(self) -> bool {
+    pub fn is_proper(self) -> bool {
         let mut rest = self.elements;
         rest.by_ref().for_each(drop);
         rest.bytes == [tag::NIL]

@@ -9,10 +9,10 @@
 
 /// Deepest nesting of a term. OTP sets none; 256 is far above what people write, and a stack of
 /// that many counts is 2 KiB.
-pub(crate) const DEPTH_MAX: usize = 256;
+pub(super) const DEPTH_MAX: usize = 256;
 
 /// The byte before every term that stands alone.
-pub(crate) const VERSION: u8 = 131;
+pub const VERSION: u8 = 131;
 
 /// The tags of the format that are accepted.
 pub(crate) mod tag {
@@ -47,7 +47,7 @@ pub(crate) mod tag {
 
 /// Why bytes are not a term that is accepted here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Refused {
+pub enum Refused {
     /// The bytes end before the term does, or a count promises more than the bytes can hold.
     #[error("the term is cut off")]
     Truncated,
@@ -63,7 +63,7 @@ pub(crate) enum Refused {
 }
 
 /// The length of the term at the start of `bytes`, tag included, version byte not.
-pub(crate) fn term_length(bytes: &[u8]) -> Result<usize, Refused> {
+pub(super) fn term_length(bytes: &[u8]) -> Result<usize, Refused> {
     let mut walk = Walk { bytes, at: 0 };
     if walk.step()? == 0 {
         // Most terms asked about are ids: spare them the stack.

@@ -13,14 +13,14 @@ use super::write::Writer;
 use crate::wire::{Id, Ids};
 
 /// The longest id, encoded. A request head has 8 KiB, so no connection has a longer one.
-pub(super) const ID_BYTES_MAX: usize = 8 * 1024;
+pub(crate) const ID_BYTES_MAX: usize = 8 * 1024;
 
 /// The most ids in one message. An id takes 24 bytes of ours and may take one byte on the wire, so
 /// this bounds what a frame can grow to (24 MiB); it is ten times the largest fan-out measured.
-pub(super) const IDS_MAX: usize = 1_000_000;
+pub(crate) const IDS_MAX: usize = 1_000_000;
 
 /// One id, `None` when the term is none.
-pub(crate) fn id(term: Term<'_>) -> Option<Id> {
+pub(super) fn id(term: Term<'_>) -> Option<Id> {
     if term.bytes().len() > ID_BYTES_MAX {
         return None;
     }
@@ -33,7 +33,7 @@ pub(crate) fn id(term: Term<'_>) -> Option<Id> {
 }
 
 /// One id, or a list of ids. A list is always a list of ids.
-pub(crate) fn ids(term: Term<'_>) -> Option<Ids> {
+pub(super) fn ids(term: Term<'_>) -> Option<Ids> {
     match term.kind() {
         Kind::Nil => Some(Ids::Ints(Vec::new())),
         Kind::Bytes(bytes) => Some(Ids::Ints(bytes.iter().copied().map(i64::from).collect())),
@@ -49,7 +49,7 @@ pub(crate) fn ids(term: Term<'_>) -> Option<Ids> {
 }
 
 /// The term of an id, into a message of ours.
-pub(crate) fn write(writer: &mut Writer, id: &Id) {
+pub(super) fn write(writer: &mut Writer, id: &Id) {
     match id {
         Id::Int(value) => writer.int(*value),
         Id::Bin(bytes) => writer.binary(bytes),

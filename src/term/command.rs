@@ -21,14 +21,16 @@ const HANDLERS_MAX: usize = 256;
 
 /// A request in a call or cast.
 #[derive(Debug)]
-pub(crate) enum Request<'a> {
+pub enum Request<'a> {
     /// `{is_auth, Node}`: `net_adm:ping`.
     IsAuth,
     /// A command that needs nothing of whoever brings it.
     Command(Command),
     /// `{attach, Pid, Options}`
     Attach {
+        /// Who attaches.
         pid: Term<'a>,
+        /// What it wants.
         options: AttachOptions,
     },
     /// `detach`.
@@ -39,15 +41,15 @@ pub(crate) enum Request<'a> {
 
 /// What an owner that attaches wants, beside news.
 #[derive(Debug, Default)]
-pub(crate) struct AttachOptions {
+pub struct AttachOptions {
     /// `credit => true`
-    pub(crate) on_credit: bool,
+    pub on_credit: bool,
     /// `handlers => [Name]`: what it serves.
-    pub(crate) handlers: Vec<Handler>,
+    pub handlers: Vec<Handler>,
 }
 
 /// `{Id, Msg}` or `{[Id], Msg}`, on nobody's credit.
-pub(crate) fn delivery(whom: Term<'_>, what: Term<'_>, frame: &Bytes) -> Option<Command> {
+pub fn delivery(whom: Term<'_>, what: Term<'_>, frame: &Bytes) -> Option<Command> {
     let message = message(what, frame)?;
     let ids = ids(whom)?;
     Some(Command::Send {
@@ -58,7 +60,7 @@ pub(crate) fn delivery(whom: Term<'_>, what: Term<'_>, frame: &Bytes) -> Option<
 }
 
 /// What a call or cast asks for.
-pub(crate) fn request<'a>(term: Term<'a>, frame: &Bytes) -> Request<'a> {
+pub fn request<'a>(term: Term<'a>, frame: &Bytes) -> Request<'a> {
     if let Some(atom) = term.atom() {
         return match atom {
             "info" => Request::Command(Command::Info),
@@ -213,7 +215,7 @@ fn rate(term: Term<'_>) -> Option<u32> {
 }
 
 /// A reason as it came, or the atom `reason_too_long` for one above 1 KiB.
-pub(crate) fn reason(term: Term<'_>) -> Reason {
+pub fn reason(term: Term<'_>) -> Reason {
     if term.bytes().len() > REASON_BYTES_MAX {
         return atom_reason("reason_too_long");
     }
@@ -232,14 +234,14 @@ fn worded(term: Term<'_>, bytes: &Bytes) -> Option<Worded> {
 }
 
 /// The reason that is this atom.
-pub(crate) fn atom_reason(name: &str) -> Reason {
+pub fn atom_reason(name: &str) -> Reason {
     Reason::Asked(atom(name).into())
 }
 
 /// What a message to the pid of a connection tells it: iodata, `{text | binary, iodata}`,
 /// `{event, Name, Msg}`, `{event, Name, EventId, Msg}`, `close` (reason `normal`) or
 /// `{close, Reason}`.
-pub(crate) fn signal(term: Term<'_>, frame: &Bytes) -> Option<Signal> {
+pub fn signal(term: Term<'_>, frame: &Bytes) -> Option<Signal> {
     let event = |event, id, payload: Term<'_>| {
         let meta = EventMeta { event, id };
         Some(Signal::Deliver(Message {

@@ -3,18 +3,16 @@
 //! Commands are read and compared as values, answers and news are written and compared byte by
 //! byte. A vector that no test here knows by name or by the beginning of its name fails.
 
+mod told;
+
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::id::{id, write};
-use super::{Names, Request as Asked, Shape, Term, Writer, events, reply, request, shape, signal};
-use crate::dist::identity::{Identity, Named};
-use crate::wire::{
-    Ask, Claim, Conn, Event, Id, InfoValue, Kind, OpenedInfo, Publish, Reason, Ref, Refusal, Reply,
-    Request, Said, Transport,
-};
+use super::{Names, Request as Asked, Term, Writer, delivery, events, reply, request, signal};
+use crate::wire::Conn;
+use told::{answered, news};
 
 const CONN: Conn = Conn {
     shard: 1,
@@ -24,16 +22,32 @@ const CONN: Conn = Conn {
 
 const EPOCH: u64 = (1 << 63) + 5;
 
-fn identity() -> Identity {
-    Identity {
-        name: "lariat@127.0.0.1".parse().unwrap(),
-        creation: 7,
+/// A hidden node: its connections are pids.
+struct Node;
+
+const CREATION: u32 = 7;
+
+impl Names for Node {
+    fn edge(&self) -> &str {
+        "lariat@127.0.0.1"
     }
+
+    fn write_conn(&self, writer: &mut Writer, conn: Conn) {
+        let (id, serial) = conn.to_pid_parts();
+        writer.pid(self.edge(), id, serial, CREATION);
+    }
+}
+
+/// The connection that a pid is.
+fn conn(pid: Term<'_>) -> Conn {
+    let pid = pid.pid().expect("it is a pid");
+    assert_eq!((pid.node, pid.creation), (Node.edge(), CREATION));
+    Conn::from_pid_parts(pid.id, pid.serial).expect("it is no pid of the node's own")
 }
 
 /// Name, and the term without its version byte.
 fn vectors() -> BTreeMap<&'static str, Bytes> {
-    include_str!("../../../test/vectors/terms.txt")
+    include_str!("../../test/vectors/terms.txt")
         .lines()
         .map(|line| {
             let (name, digits) = line.split_once(' ').expect("a name and bytes");
@@ -55,7 +69,7 @@ fn read(name: &str, bytes: &Bytes) -> String {
     let said = |asked| match request(asked, bytes) {
         Asked::Command(command) => format!("{command:?}"),
         Asked::Attach { pid, options } => {
-            let whom = identity().named_by(pid.pid().unwrap());
+            let whom = conn(pid);
             let on_credit = options.on_credit;
             match &options.handlers[..] {
                 [] => format!("Attach({whom:?}, {on_credit})"),
@@ -68,9 +82,10 @@ fn read(name: &str, bytes: &Bytes) -> String {
     match name.split('_').next() {
         Some("request" | "bad") => said(term(bytes)),
         Some("signal") => format!("{:?}", signal(term(bytes), bytes).expect("it is a signal")),
-        _ => match shape(term(bytes), bytes) {
-            Shape::Deliver(command) => format!("{command:?}"),
-            other => format!("{other:?}"),
+        _ => match term(bytes).tuple() {
+            Some([whom, what]) => delivery(whom, what, bytes)
+                .map_or_else(|| "Unknown".to_owned(), |command| format!("{command:?}")),
+            None => "Unknown".to_owned(),
         },
     }
 }
@@ -164,16 +179,10 @@ fn asked() -> Vec<(&'static str, String)> {
         ),
         ("request_info", "Info".to_owned()),
         ("request_detach", "Detach".to_owned()),
-        (
-            "request_attach",
-            format!("Attach({:?}, false)", Named::Conn(CONN)),
-        ),
+        ("request_attach", format!("Attach({CONN:?}, false)")),
         (
             "request_attach_handlers",
-            format!(
-                "Attach({:?}, true, [\"chat\", \"a_1-B\"])",
-                Named::Conn(CONN)
-            ),
+            format!("Attach({CONN:?}, true, [\"chat\", \"a_1-B\"])"),
         ),
         (
             "request_answer_accept",
@@ -245,188 +254,6 @@ fn asked() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// What we answer, by the name of its vector.
-fn answered() -> Vec<(&'static str, Reply)> {
-    let info = vec![
-        ("connections", InfoValue::Int(3)),
-        ("version", InfoValue::Text("1".to_owned())),
-    ];
-    let sent = Reply::Sent {
-        connections: 2,
-        queued_bytes: 1 << 40,
-    };
-    let attached = Reply::Attached {
-        epoch: 1 << 50,
-        credit: 8_388_608,
-    };
-    vec![
-        ("reply_ok", Reply::Ok),
-        ("reply_sent", sent),
-        ("reply_closed", Reply::Closed { connections: 300 }),
-        ("reply_connections", Reply::Connections(vec![CONN])),
-        ("reply_no_connections", Reply::Connections(Vec::new())),
-        ("reply_info", Reply::Info(info)),
-        ("reply_attached", attached),
-        ("reply_overloaded", Reply::Refused(Refusal::Overloaded)),
-        ("reply_stopping", Reply::Refused(Refusal::Stopping)),
-        ("reply_owners_limit", Reply::Refused(Refusal::OwnersLimit)),
-    ]
-}
-
-/// What owners are told, by the name of its vector.
-fn news() -> Vec<(&'static str, Vec<Event>)> {
-    let opened = |id, transport, peer: Option<&str>| Event::Opened {
-        conn: CONN,
-        id,
-        info: OpenedInfo {
-            transport,
-            peer: peer.map(|address| address.parse().unwrap()),
-            handler: None,
-        },
-    };
-    let closed = |reason| Event::Closed {
-        conn: CONN,
-        id: Id::Int(1),
-        reason,
-    };
-    let asked = Bytes::from_static(b"h\x02w\x06kickedw\x03out");
-    let reasons = [
-        Reason::Client,
-        Reason::OutboxFull,
-        Reason::OutboxTotal,
-        Reason::Protocol,
-        Reason::Io,
-        Reason::Drain,
-        Reason::Shutdown,
-        Reason::Unserved,
-        Reason::Asked(asked),
-    ];
-    let alice = Id::Bin((*b"alice").into());
-    let (sse, chunked) = (Transport::Sse, Transport::Chunked);
-    let congested = Event::Congested {
-        conn: CONN,
-        id: Id::Int(1),
-        bytes: 1 << 16,
-    };
-    let drained = Event::Drained {
-        conn: CONN,
-        id: Id::Int(1),
-    };
-    let received = |said| Event::Received {
-        conn: CONN,
-        id: Id::Int(1),
-        handler: None,
-        said,
-    };
-    let overloaded = Event::Overloaded {
-        count: 2,
-        bytes: 1 << 40,
-    };
-    let handled = Event::Opened {
-        conn: CONN,
-        id: Id::Int(1),
-        info: OpenedInfo {
-            transport: sse,
-            peer: None,
-            handler: Some("chat".parse().unwrap()),
-        },
-    };
-    let asks = |reference, request| Event::Ask {
-        reference: Ref(reference),
-        ask: Ask::Request(Arc::new(request)),
-    };
-    let pairs = |pairs: &[(&'static str, &'static str)]| -> Vec<(Bytes, Bytes)> {
-        let pairs = pairs.iter();
-        pairs
-            .map(|&(name, value)| (name.into(), value.into()))
-            .collect()
-    };
-    let request = Request {
-        kind: Kind::Stream,
-        handler: "chat".parse().unwrap(),
-        method: "GET".into(),
-        path: "/rooms/a%20b".into(),
-        bindings: pairs(&[("room", "a b")]),
-        query: "x=1".into(),
-        headers: pairs(&[("host", "h"), ("cookie", "a=1; b=2")]),
-        peer: Some("127.0.0.1:8080".parse().unwrap()),
-        body: Bytes::new(),
-        claims: None,
-        publish: None,
-    };
-    let mixed = vec![
-        Claim::Float(1.5),
-        Claim::Bool(true),
-        Claim::Bool(false),
-        Claim::Null,
-        Claim::Map(Vec::new()),
-    ];
-    let more = Request {
-        kind: Kind::Request,
-        handler: "lariat_publish".parse().unwrap(),
-        method: "POST".into(),
-        path: "/".into(),
-        bindings: Vec::new(),
-        query: Bytes::new(),
-        headers: Vec::new(),
-        peer: None,
-        body: "{}".into(),
-        claims: Some(vec![
-            ("sub".into(), Claim::Text("alice".into())),
-            ("exp".into(), Claim::Int(7)),
-            ("exp".into(), Claim::Int(1 << 31)),
-            ("x".into(), Claim::List(mixed)),
-        ]),
-        publish: Some(Publish {
-            to: vec![Id::Int(1), Id::Bin((*b"b").into())],
-            subject: Some("s".into()),
-            event: Some("e".into()),
-            id: Some("i".into()),
-            message: "m".into(),
-        }),
-    };
-    let batch = Event::Ask {
-        reference: Ref(7),
-        ask: Ask::Batch {
-            handler: "clicks".parse().unwrap(),
-            bodies: Arc::from(["one".into(), Bytes::new()]),
-        },
-    };
-    vec![
-        (
-            "news_snapshot",
-            vec![Event::SnapshotBegin, Event::SnapshotEnd],
-        ),
-        (
-            "news_opened",
-            vec![opened(Id::Int(123), sse, Some("127.0.0.1:8080"))],
-        ),
-        (
-            "news_opened_v6",
-            vec![opened(alice, chunked, Some("[::1]:80"))],
-        ),
-        (
-            "news_opened_unknown_peer",
-            vec![opened(Id::Int(-1), sse, None)],
-        ),
-        ("news_closed", reasons.into_iter().map(closed).collect()),
-        ("news_congested", vec![congested, drained]),
-        (
-            "news_received",
-            vec![
-                received(Said::Text("Hello".into())),
-                received(Said::Binary("".into())),
-            ],
-        ),
-        ("news_overloaded", vec![overloaded]),
-        ("news_ack", vec![Event::Ack { bytes: 1 << 33 }]),
-        ("news_opened_handler", vec![handled]),
-        ("news_request", vec![asks(1 << 40, request)]),
-        ("news_request_more", vec![asks(7, more)]),
-        ("news_batch", vec![batch]),
-    ]
-}
-
 #[test]
 fn commands_mean_what_erlang_means() {
     let vectors = vectors();
@@ -440,11 +267,11 @@ fn answers_and_news_are_the_bytes_that_erlang_expects() {
     let vectors = vectors();
     for (name, value) in answered() {
         let mut writer = Writer::new();
-        reply(&mut writer, &identity(), &value);
+        reply(&mut writer, &Node, &value);
         assert_eq!(writer.into_bytes(), vectors[name], "{name}");
     }
     for (name, batch) in news() {
-        assert_eq!(events(&identity(), EPOCH, &batch), vectors[name], "{name}");
+        assert_eq!(events(&Node, EPOCH, &batch), vectors[name], "{name}");
     }
 }
 
@@ -475,10 +302,9 @@ fn pids_are_packed_as_their_names_say() {
             generation: next(),
         };
         let mut writer = Writer::new();
-        identity().write_conn(&mut writer, conn);
+        Node.write_conn(&mut writer, conn);
         assert_eq!(writer.into_bytes(), bytes, "{name}");
-        let named = identity().named_by(term(&bytes).pid().unwrap());
-        assert_eq!(named, Named::Conn(conn), "{name}");
+        assert_eq!(self::conn(term(&bytes)), conn, "{name}");
     }
 }
 

@@ -13,7 +13,7 @@ use super::{ask, id};
 use crate::wire::{Event, Gone, InfoValue, Reason, Reply, Said};
 
 /// What an edge answers.
-pub(crate) fn reply(w: &mut Writer, names: &impl Names, reply: &Reply) {
+pub fn reply(w: &mut Writer, names: &impl Names, reply: &Reply) {
     let ok = |w: &mut Writer| {
         w.tuple(2).atom("ok");
     };
@@ -64,7 +64,7 @@ pub(crate) fn reply(w: &mut Writer, names: &impl Names, reply: &Reply) {
 }
 
 /// `{lariat, Edge, Epoch, [Event]}`
-pub(crate) fn events(names: &impl Names, epoch: u64, events: &[Event]) -> Vec<u8> {
+pub fn events(names: &impl Names, epoch: u64, events: &[Event]) -> Vec<u8> {
     let mut w = Writer::new();
     w.tuple(4).atom("lariat").atom(names.edge()).uint(epoch);
     w.list(events.len());
@@ -135,7 +135,7 @@ fn event(w: &mut Writer, names: &impl Names, event: &Event) {
 
 /// The reason in the DOWN and exit signals that say so: the one in the `closed` event, or why there
 /// is none.
-pub(crate) fn gone(gone: &Gone) -> Bytes {
+pub fn gone(gone: &Gone) -> Bytes {
     match gone {
         Gone::Closed(reason) => term_of(reason),
         Gone::Before => atom("noproc").into(),

@@ -7,7 +7,7 @@ use super::write::Writer;
 use crate::wire::Conn;
 
 /// An edge, as Erlang knows it.
-pub(crate) trait Names {
+pub trait Names {
     /// The atom that its news say they are from.
     fn edge(&self) -> &str;
 
