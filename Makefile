@@ -38,4 +38,4 @@ bench-token: ## What checking a token costs, beside the bare check of its signat
 	@cargo bench --locked -p lariat --bench token
 
 clean: ## Remove what was built or unpacked, and the data of `make run`
-	rm -rf target _build _otp run fuzz/target
+	rm -rf target priv _build _otp run fuzz/target
