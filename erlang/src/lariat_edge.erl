@@ -17,6 +17,17 @@
 
 -type answer() :: ok | {ok, term()} | {error, term()}.
 
+%% Can it be spoken to at this moment? Must return at once.
+-callback connected(lariat_picture:edge()) -> boolean().
+%% Get there. Runs in a process of its own that may be killed, so it may take its time.
+-callback connect(lariat_picture:edge()) -> ok | {error, Why :: term()}.
+%% From now on the calling process hears when the edge comes and goes, in messages that `change/2'
+%% knows.
+-callback subscribe(lariat_picture:edge()) -> ok.
+%% What a message says of this edge; `none' is for one that is of another.
+-callback change(lariat_picture:edge(), Message :: term()) -> up | down | none | unknown.
+%% The owner has dealt with so many events, and may be told of others.
+-callback heard(lariat_picture:edge(), Events :: pos_integer()) -> ok.
 %% Hand over a message, on credit or not. Must return at once, also when the link is full or gone.
 -callback send(lariat_picture:edge(), [lariat_wire:id(), ...], lariat_wire:payload(),
     lariat_wire:edge_options(), credited | plain) -> ok | {error, failure()}.

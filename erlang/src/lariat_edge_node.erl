@@ -2,7 +2,8 @@
 %%%
 %%% Says things over Erlang distribution, and never in a way that can hang the sender: every send
 %%% is `nosuspend' and `noconnect', but for answers of those who may be suspended. It keeps no
-%%% state and makes no connection (`lariat_link'), and runs no program (`lariat_edge_program').
+%%% state, decides nothing about when to connect (`lariat_link'), and runs no program
+%%% (`lariat_edge_program').
 -module(lariat_edge_node).
 
 -behaviour(lariat_edge).
@@ -10,6 +11,7 @@
 %% API.
 -export([attach/1, configured/0]).
 %% lariat_edge.
+-export([connected/1, connect/1, subscribe/1, change/2, heard/2]).
 -export([send/5, answer/4, call/2, info/1, stop/1]).
 
 -export_type([config/0]).
@@ -59,6 +61,36 @@ configured() ->
         end
      || Config <- Configs
     ].
+
+%% @doc Is there a link between the nodes?
+-spec connected(node()) -> boolean().
+connected(Node) -> lists:member(Node, nodes(connected)).
+
+%% @doc Connects.
+-spec connect(node()) -> ok | {error, Why :: atom()}.
+connect(Node) ->
+    case net_kernel:connect_node(Node) of
+        true -> ok;
+        false -> {error, 'cannot connect: is it running, and is its cookie ours?'};
+        ignored -> {error, 'this node is not distributed: start it with -name, or it can reach no edge'}
+    end.
+
+%% @doc Of all nodes: the VM knows no other way, and there are few.
+-spec subscribe(node()) -> ok.
+subscribe(_) ->
+    %% All types: an edge is hidden, but whoever stands in for one need not be.
+    net_kernel:monitor_nodes(true, [{node_type, all}]).
+
+%% @doc What the VM says.
+-spec change(node(), term()) -> up | down | none | unknown.
+change(Node, {nodeup, Node, _}) -> up;
+change(Node, {nodedown, Node, _}) -> down;
+change(_, {Change, _, _}) when Change =:= nodeup; Change =:= nodedown -> none;
+change(_, _) -> unknown.
+
+%% @doc Nothing: how much may be told is bounded by the link.
+-spec heard(node(), pos_integer()) -> ok.
+heard(_, _) -> ok.
 
 %% @doc `{Ids, Payload}' to the node, in one term.
 -spec send(
@@ -110,7 +142,7 @@ call(Node, Command) ->
 %% @doc What we know without asking.
 -spec info(node()) -> map().
 info(Node) ->
-    #{connected => lists:member(Node, nodes(connected))}.
+    #{connected => connected(Node)}.
 
 %% @doc Ends the link, and the program when it is ours.
 -spec stop(node()) -> ok.

@@ -14,7 +14,9 @@
 %%%   syncing   | silence                   | down, with a longer pause
 %%%   up        | {snapshot, 'begin'}       | syncing: the edge starts over, the old picture
 %%%             |                           | stays in use until {snapshot, 'end'}
-%%%   any       | nodedown                  | down: the picture of this edge is forgotten
+%%%   any       | the edge went             | down: the picture of this edge is forgotten
+%%%
+%%% What being there, connecting, coming and going are, the edge's module knows.
 %%%
 %%% What is for handlers is handed on (`lariat_handlers'), and answered by others.
 %%%
@@ -89,8 +91,7 @@ callback_mode() -> [state_functions, state_enter].
 init({Module, Edge}) ->
     process_flag(trap_exit, true),
     logger:update_process_metadata(#{edge => Edge}),
-    %% All types: an edge is hidden, but whoever stands in for one need not be.
-    ok = net_kernel:monitor_nodes(true, [{node_type, all}]),
+    ok = Module:subscribe(Edge),
     %% What was taken before a crash of ours comes back to nobody; state down closes it.
     Credit =
         case lariat_picture:edge(Edge) of
@@ -112,29 +113,30 @@ terminate(Reason, _State, #link{edge = Edge} = Link) ->
 
 %% @private Not attached. Pauses, connects, pauses again.
 -spec down(gen_statem:event_type() | enter, term(), #link{}) -> handled().
-down(enter, _, #link{edge = Edge, news = News, attempt = Attempt} = Attached) ->
-    Link = without_credit(Attached),
+down(enter, _, Attached) ->
+    #link{module = Module, edge = Edge, news = News, attempt = Attempt} =
+        Link = without_credit(Attached),
     show(down, Link),
     %% While there is a connection, what we know may still be true, and sends still arrive.
-    _ = is_connected(Edge) orelse lariat_picture:forget(Edge),
+    _ = Module:connected(Edge) orelse lariat_picture:forget(Edge),
     {keep_state, Link#link{news = lariat_news:detached(News)}, pause(Attempt)};
-down(state_timeout, try_again, #link{edge = Edge} = Link) ->
-    case is_connected(Edge) of
+down(state_timeout, try_again, #link{module = Module, edge = Edge} = Link) ->
+    case Module:connected(Edge) of
         true -> {next_state, attaching, Link};
-        false -> {keep_state, start_helper(fun() -> net_kernel:connect_node(Edge) end, Link)}
+        false -> {keep_state, start_helper(fun() -> Module:connect(Edge) end, Link)}
     end;
-down(info, {'DOWN', Ref, process, _, {helped, true}}, #link{helper = {_, Ref}} = Link) ->
+down(info, {'DOWN', Ref, process, _, {helped, ok}}, #link{helper = {_, Ref}} = Link) ->
     {next_state, attaching, Link#link{helper = none}};
 down(info, {'DOWN', Ref, process, _, Result}, #link{helper = {_, Ref}} = Link) ->
     Failed = failed(not_connected(Result), Link#link{helper = none}),
     {keep_state, Failed, pause(Failed#link.attempt)};
-down(info, {nodeup, Edge, _}, #link{edge = Edge} = Link) ->
-    {next_state, attaching, stop_helper(Link)};
-down(info, {nodedown, Edge, _}, #link{edge = Edge}) ->
-    %% The helper's answer, or the end of the pause, is still to come.
-    keep_state_and_data;
 down(Type, Event, Link) ->
-    other(Type, Event, Link).
+    case change(Type, Event, Link) of
+        up -> {next_state, attaching, stop_helper(Link)};
+        %% The helper's answer, or the end of the pause, is still to come.
+        down -> keep_state_and_data;
+        _ -> other(Type, Event, Link)
+    end.
 
 %% @private Connected; the edge has been asked to take us as its owner.
 -spec attaching(gen_statem:event_type() | enter, term(), #link{}) -> handled().
@@ -217,12 +219,6 @@ up(Type, Event, Link) ->
 
 %% What is the same in every state.
 -spec other(gen_statem:event_type(), term(), #link{}) -> handled().
-other(info, {nodedown, Edge, _}, #link{edge = Edge} = Link) ->
-    lariat_counters:add(link_losses, 1),
-    ?LOG_WARNING("edge ~ts: link lost; its connections are unknown until it returns", [Edge]),
-    {next_state, down, stop_helper(Link)};
-other(info, {NodeUpOrDown, _, _}, _) when NodeUpOrDown =:= nodeup; NodeUpOrDown =:= nodedown ->
-    keep_state_and_data;
 other(info, {lariat, Edge, Epoch, Events}, #link{edge = Edge} = Link) ->
     %% Down: whatever comes is of a link that was lost.
     {keep_state, hear(Epoch, Events, Link)};
@@ -230,22 +226,38 @@ other({timeout, _}, _, _) ->
     keep_state_and_data;
 other(info, {'EXIT', _, Reason}, _) ->
     {stop, Reason};
-other(_, Stray, _) ->
-    lariat_counters:add(strays, 1),
-    ?LOG_INFO("link: stray ~0P ignored", [Stray, 20]),
-    keep_state_and_data.
+other(Type, Event, #link{edge = Edge} = Link) ->
+    case change(Type, Event, Link) of
+        down ->
+            lariat_counters:add(link_losses, 1),
+            ?LOG_WARNING("edge ~ts: link lost; its connections are unknown until it returns", [Edge]),
+            {next_state, down, stop_helper(Link)};
+        unknown ->
+            lariat_counters:add(strays, 1),
+            ?LOG_INFO("link: stray ~0P ignored", [Event, 20]),
+            keep_state_and_data;
+        _ ->
+            keep_state_and_data
+    end.
+
+-spec change(gen_statem:event_type(), term(), #link{}) -> up | down | none | unknown.
+change(info, Message, #link{module = Module, edge = Edge}) -> Module:change(Edge, Message);
+change(_, _, _) -> unknown.
 
 -spec hear(term(), term(), #link{}) -> #link{}.
-hear(Epoch, Events, #link{edge = Edge, news = News} = Link) when
-    is_integer(Epoch), is_list(Events)
+hear(Epoch, [_ | _] = Events, #link{module = Module, edge = Edge, news = News} = Link) when
+    is_integer(Epoch)
 ->
     {Effects, Heard} = lariat_news:batch(Epoch, Events, News),
     lariat_counters:add(events_applied, lists:sum([execute(Edge, Effect) || Effect <- Effects])),
+    ok = Module:heard(Edge, length(Events)),
     Acked = lists:sum([Bytes || {acked, Bytes} <- Effects]),
     ok = lariat_credit:acked(Link#link.credit, Acked),
     warned(lists:keymember(overloaded, 1, Effects), Link#link{
         news = Heard, acked = Link#link.acked + Acked
     });
+hear(Epoch, [], Link) when is_integer(Epoch) ->
+    Link;
 hear(_, _, Link) ->
     lariat_counters:add(events_unknown, 1),
     Link.
@@ -325,12 +337,8 @@ failed(Reason, #link{edge = Edge, attempt = Attempt} = Link) ->
     Link#link{attempt = Attempt + 1}.
 
 -spec not_connected(term()) -> term().
-not_connected({helped, ignored}) ->
-    'this node is not distributed: start it with -name, or it can reach no edge';
-not_connected({helped, false}) ->
-    'cannot connect: is it running, and is its cookie ours?';
-not_connected(Crash) ->
-    Crash.
+not_connected({helped, {error, Why}}) -> Why;
+not_connected(Crash) -> Crash.
 
 -spec show(lariat_picture:edge_state(), #link{}) -> ok.
 show(State, #link{module = Module, edge = Edge, news = News, credit = Credit}) ->
@@ -356,9 +364,6 @@ without_credit(Link) ->
 watch_credit(#link{credit = Credit, acked = Acked}) ->
     Ms = application:get_env(lariat, credit_lost_ms, ?CREDIT_LOST_MS),
     {{timeout, credit}, Ms, {lariat_credit:outstanding(Credit), Acked}}.
-
--spec is_connected(node()) -> boolean().
-is_connected(Node) -> lists:member(Node, nodes(connected)).
 
 -spec pause(non_neg_integer()) -> gen_statem:action().
 pause(0) ->
