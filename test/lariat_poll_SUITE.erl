@@ -57,7 +57,7 @@ nothing_is_lost_between_polls(Config) ->
     {200, Fourth, Later} = poll(Http, "/poll/123", ["?after=", Third]),
     ?assertEqual(<<"[{\"event\":\"news\",\"id\":\"7\",\"text\":\"later\"}]">>, Later),
     [Conn] = call(App, lariat, connections, [123]),
-    <<"by name">> = call(App, erlang, send, [Conn, <<"by name">>]),
+    ok = call(App, lariat, send, [Conn, <<"by name">>]),
     {200, Fifth, <<"[{\"text\":\"by name\"}]">>} = poll(Http, "/poll/123", ["?after=", Fourth]),
     {ok, 1} = call(App, lariat, close, [123, bye]),
     seen(App, 0),

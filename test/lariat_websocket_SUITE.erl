@@ -78,8 +78,8 @@ handle({in, _, {text, <<"iodata">>}}) ->
     {reply, ["io", $d, <<"ata">>]};
 handle({in, _, {text, <<"close">>}}) ->
     {close, {4002, ["as ", <<"asked">>]}};
-handle({in, #{conn := Pid}, {text, <<"tell">>}}) ->
-    _ = Pid ! {close, {1000, <<"told">>}},
+handle({in, #{conn := Conn}, {text, <<"tell">>}}) ->
+    {ok, 1} = lariat:close(Conn, {1000, <<"told">>}),
     ok;
 handle({in, _, Data}) ->
     {reply, Data};
@@ -131,7 +131,7 @@ text_and_binary_are_sent(Config) ->
             Both({Form, <<"called">>}),
             {ok, 2} = call(App, lariat, publish, [1, {Form, "published"}]),
             Both({Form, <<"published">>}),
-            [call(App, erlang, send, [Pid, {Form, "each"}]) || Pid <- pids(App, 1)],
+            [ok = call(App, lariat, send, [Conn, {Form, "each"}]) || Conn <- conns(App, 1)],
             Both({Form, <<"each">>}),
             %% A process is sent the same term as the pid of a connection.
             Sends = [[{Form, "one"}, #{}], [{Form, "two"}, #{event => "e"}]],
@@ -177,9 +177,11 @@ the_application_says_why_it_closes(Config) ->
             {bye, {1000, <<>>}}
         ]
     ],
-    ToPid = fun(Term) -> fun(_) -> [call(App, erlang, send, [P, Term]) || P <- pids(App, 1)] end end,
-    Ends(ToPid({close, {4003, "pid"}}), {4003, <<"pid">>}, {4003, "pid"}),
-    Ends(ToPid(close), {1000, <<>>}, normal),
+    One = fun(Reason) ->
+        fun(_) -> [{ok, 1} = call(App, lariat, close, [Conn, Reason]) || Conn <- conns(App, 1)] end
+    end,
+    Ends(One({4003, "conn"}), {4003, <<"conn">>}, {4003, "conn"}),
+    Ends(One(normal), {1000, <<>>}, normal),
     Say = fun(Text) -> fun(Socket) -> ok = say(Socket, {text, Text}) end end,
     Ends(Say("close"), {4002, <<"as asked">>}, {4002, ["as ", <<"asked">>]}),
     Ends(Say("tell"), {1000, <<"told">>}, {1000, <<"told">>}),
@@ -342,7 +344,7 @@ received(Id, Sends) ->
     ok = lariat:logout(self()),
     Terms.
 
-pids(App, Id) ->
+conns(App, Id) ->
     call(App, lariat, connections, [Id]).
 
 owners(Edge, Count) ->
