@@ -17,7 +17,7 @@
 //! * [`dist`] → `term`, `wire`, `metrics`; [`term`] → `wire`
 //! * [`edge`] → `hub`, `websocket`, `wire`, `metrics`
 //! * [`hub`] → `websocket`, `wire`; [`websocket`] → `wire`
-//! * `memory` → `metrics`
+//! * [`memory`] → `metrics`
 //! * [`doctor`] → nothing
 //! * [`wire`], [`metrics`] → nothing
 //!
@@ -43,8 +43,7 @@ pub mod dist;
 #[cfg(feature = "node")]
 pub mod doctor;
 
-#[cfg(feature = "node")]
-mod memory;
+pub mod memory;
 
 pub mod config;
 

@@ -28,8 +28,8 @@ const LEAST: u64 = 4096;
 /// each peak of what is needed at once leaves pages that nobody gives back, and peaks are rare but do not end.
 const TURNOVER: u64 = 4;
 
-/// Looks on for as long as the runtime lives.
-pub(crate) async fn watch(metrics: Arc<Metrics>) {
+/// Looks on for as long as the runtime lives that it is a task of.
+pub async fn watch(metrics: Arc<Metrics>) {
     let mut tide = Tide::default();
     let mut ticks = tokio::time::interval(EVERY);
     loop {

@@ -7,7 +7,6 @@ mod drain;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
-use std::time::SystemTime;
 
 use crate::admin;
 use crate::admin::Readiness;
@@ -16,7 +15,7 @@ use crate::dist::{self, ReplyTo};
 use crate::edge::{self, Edge};
 use crate::memory;
 use crate::metrics::Metrics;
-use crate::wire::{Command, Conn, Event, Gone, InfoValue, Owner, Watcher};
+use crate::wire::{Command, Conn, Event, Gone, Owner, Watcher};
 
 pub use drain::Config as Drain;
 
@@ -69,33 +68,21 @@ pub async fn start(mut config: Config) -> Result<Node, Error> {
     let readiness = Readiness::default();
     fit_open_files(&mut config.edge);
     let admin = admin::start(config.admin, Arc::clone(&metrics), readiness.clone()).await?;
-    let schemes: Vec<_> = config
-        .edge
-        .listen
-        .iter()
-        .map(edge::Listen::scheme)
-        .collect();
     let edge = edge::start(config.edge, Arc::clone(&metrics))?;
     let links = Arc::new(Links::default());
-    config.bridge.epoch_base = wall_clock_us();
-    config.bridge.about = vec![
-        ("node", InfoValue::Text(config.dist.name.to_string())),
-        ("version", InfoValue::Text(env!("CARGO_PKG_VERSION").into())),
-    ];
+    let name = config.dist.name.to_string();
+    config.bridge.name.clone_from(&name);
     let uplink = Arc::clone(&links);
     let bridge = bridge::start(config.bridge, edge.clone(), uplink, Arc::clone(&metrics))?;
     let inbound = Arc::new(Inbound {
         bridge: bridge.clone(),
     });
-    let name = config.dist.name.to_string();
     let dist = dist::start(config.dist, inbound, Arc::clone(&metrics)).await?;
     let dist_address = dist.listen_address();
     assert!(links.0.set(dist).is_ok(), "the links are set once");
     // Before the log says so: whoever reads it may ask.
     readiness.set(true);
-    for (address, scheme) in edge.addresses().iter().zip(schemes) {
-        tracing::info!(listener = scheme, %address, "listening");
-    }
+    edge.say_where();
     tracing::info!(listener = "admin", address = %admin, "listening");
     tracing::info!(listener = "dist", address = %dist_address, name, "listening");
     tokio::spawn(memory::watch(Arc::clone(&metrics)));
@@ -209,99 +196,9 @@ impl Uplink for Links {
     }
 }
 
-/// Descriptors that are no connections: listeners, pollers, links, admin, logs.
-const OPEN_FILES_RESERVE: usize = 256;
-
-/// Open files that a node needs to hold so many connections: what [`fit_open_files`] reckons, the
-/// other way round.
-pub fn open_files_needed(edge: &edge::Config, connections: usize) -> usize {
-    let listeners = edge.listen.len();
-    let waiting = waiting_for_their_end(edge);
-    let others = connections
-        .saturating_add(OPEN_FILES_RESERVE)
-        .saturating_add(waiting);
-    // Heads take at most a sixteenth for each listener, less with few open files.
-    let squeezed = match HEADS_PART.checked_sub(listeners) {
-        None | Some(0) => usize::MAX,
-        Some(rest) => others.saturating_mul(HEADS_PART).div_ceil(rest),
-    };
-    let heads = edge.heads_max.saturating_mul(listeners);
-    others.saturating_add(heads).min(squeezed)
-}
-
-/// Sockets that are no connections any more, beyond those that the reserve has room for: what the first
-/// listener has refused. Each further listener has its own, and each shard those that it has closed.
-fn waiting_for_their_end(edge: &edge::Config) -> usize {
-    let refused = edge::REFUSED_WAITING_MAX * edge.listen.len().saturating_sub(1);
-    refused + edge::PARTING_MAX * edge.shards
-}
-
-/// Heads of a listener take at most this part of the open files.
-const HEADS_PART: usize = 16;
-
-/// Raises the limit on open files as far as it goes, and lowers what the edge allows to what the
-/// limit allows: a refusal with 503 is better than an accept that fails.
+/// Raises the limit on open files as far as it goes, and fits the edge to it.
 fn fit_open_files(edge: &mut edge::Config) {
-    let limit = rlimit::increase_nofile_limit(rlimit::INFINITY).unwrap_or(1024);
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    // Heads being read hold descriptors too, and must not take them all.
-    edge.heads_max = edge.heads_max.min(limit / HEADS_PART).max(1);
-    let heads = edge.heads_max * edge.listen.len();
-    let waiting = waiting_for_their_end(edge);
-    let room = limit
-        .saturating_sub(OPEN_FILES_RESERVE + heads + waiting)
-        .max(1);
-    let wanted = edge.connections_max;
-    edge.connections_max = wanted.min(room);
-    tracing::info!(
-        connections_max = edge.connections_max,
-        heads_max = edge.heads_max,
-        open_files = limit,
-        "limits"
-    );
-    if room < wanted {
-        tracing::info!(
-            wanted,
-            "the limit on open files (ulimit -n) holds connections_max down: raise it for more"
-        );
-    }
-}
-
-fn wall_clock_us() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX / 2)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What `fit_open_files` makes of a limit, without touching that of this process.
-    fn room(limit: usize, edge: &edge::Config) -> usize {
-        let listeners = edge.listen.len();
-        let heads = edge.heads_max.min(limit / HEADS_PART).max(1) * listeners;
-        let waiting = waiting_for_their_end(edge);
-        limit.saturating_sub(OPEN_FILES_RESERVE + heads + waiting)
-    }
-
-    #[test]
-    fn so_many_open_files_are_enough_and_hardly_more() {
-        for listeners in [1, 2, 15, 16, 20] {
-            let edge = edge::Config {
-                listen: vec![SocketAddr::from(([127, 0, 0, 1], 1)).into(); listeners],
-                ..edge::Config::default()
-            };
-            for connections in [1, 1_000, 18_000, 1_000_000] {
-                let needed = open_files_needed(&edge, connections);
-                assert!(
-                    room(needed, &edge) >= connections,
-                    "{listeners} {connections}"
-                );
-                let less = needed - needed / 10 - listeners;
-                assert!(room(less, &edge) < connections, "{listeners} {connections}");
-            }
-        }
-    }
+    let raised = rlimit::increase_nofile_limit(rlimit::INFINITY);
+    let limit = raised.unwrap_or_else(|_| edge::open_files_limit());
+    edge.fit_open_files(limit, 0);
 }

@@ -25,7 +25,7 @@ pub(super) struct Down {
     up: Arc<dyn Watch>,
     batches: Mutex<Vec<Batch>>,
     metrics: Arc<Metrics>,
-    about: Vec<(&'static str, InfoValue)>,
+    name: String,
 }
 
 impl Down {
@@ -34,7 +34,7 @@ impl Down {
         credits: Arc<Credits>,
         up: Arc<dyn Watch>,
         metrics: Arc<Metrics>,
-        about: Vec<(&'static str, InfoValue)>,
+        name: String,
     ) -> Down {
         Down {
             edge,
@@ -42,7 +42,7 @@ impl Down {
             up,
             batches: Mutex::default(),
             metrics,
-            about,
+            name,
         }
     }
 
@@ -201,7 +201,10 @@ impl Down {
 
     fn info(&self) -> Vec<(&'static str, InfoValue)> {
         let metrics = &self.metrics;
-        let mut info = self.about.clone();
+        let mut info = vec![
+            ("node", InfoValue::Text(self.name.clone())),
+            ("version", InfoValue::Text(env!("CARGO_PKG_VERSION").into())),
+        ];
         for (name, value) in [
             ("connections", metrics.connections.sum()),
             ("shards", self.edge.shards() as u64),

@@ -13,11 +13,11 @@ mod pump;
 
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::edge::{Edge, Watch};
 use crate::metrics::Metrics;
-use crate::wire::{Command, Conn, Event, Gone, InfoValue, Owner, Refusal, Reply, Watcher};
+use crate::wire::{Command, Conn, Event, Gone, Owner, Refusal, Reply, Watcher};
 use credits::Credits;
 use down::Down;
 use owners::Owners;
@@ -34,11 +34,12 @@ pub struct Config {
     pub owner_events_max: usize,
     /// Owners attached at the same time. Default: 64, more than a cluster has routing nodes.
     pub owners_max: usize,
-    /// The first epoch is above this. It must grow from start to start: the node takes the wall
-    /// clock in microseconds.
+    /// The first epoch is above this. It must grow from start to start. Default: the wall clock in
+    /// microseconds.
     pub epoch_base: u64,
-    /// What `info` tells beside the counters: name and version of the node.
-    pub about: Vec<(&'static str, InfoValue)>,
+    /// What `info` tells that the node is called: of a hidden node its name, in the VM what the edge is
+    /// called there. Default: empty.
+    pub name: String,
 }
 
 impl Default for Config {
@@ -48,8 +49,8 @@ impl Default for Config {
             batch_window: Duration::from_millis(5),
             owner_events_max: 100_000,
             owners_max: 64,
-            epoch_base: 0,
-            about: Vec::new(),
+            epoch_base: wall_clock_us(),
+            name: String::new(),
         }
     }
 }
@@ -117,7 +118,7 @@ pub fn start(
     let thread = std::thread::Builder::new()
         .name("pump".into())
         .spawn(move || pump.run())?;
-    let down = Down::new(edge.clone(), credits, up, metrics, config.about);
+    let down = Down::new(edge.clone(), credits, up, metrics, config.name);
     let pump = Mutex::new(Some(thread));
     Ok(Bridge(Arc::new(Inner {
         down,
@@ -198,4 +199,11 @@ impl Bridge {
             .lock()
             .expect("the owners' lock is never poisoned")
     }
+}
+
+fn wall_clock_us() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX / 2)
 }

@@ -110,7 +110,7 @@ fn needs(edge: &edge::Config, connections: usize) -> Needs {
         .saturating_add(heads.saturating_mul(edge.listen.len()));
     Needs {
         connections: connections as u64,
-        open_files: node::open_files_needed(edge, connections) as u64,
+        open_files: edge.open_files_needed(connections) as u64,
         buffer_bytes: buffers as u64,
     }
 }

@@ -15,6 +15,7 @@ mod door;
 pub mod fuzzing;
 mod http;
 mod newsfeed;
+mod open_files;
 mod shard;
 mod token;
 mod untold;
@@ -29,7 +30,6 @@ pub use ask::{Asked, Unasked};
 pub use batch::Batch;
 pub use config::Config;
 pub use credit::{Credit, Ledger};
-pub use door::farewell::WAITING_MAX as REFUSED_WAITING_MAX;
 pub use door::listen::{Address, Listen, NoAddress};
 pub use door::origin::{Network, NoNetwork, Trust};
 pub use door::tls::{Tls, TlsError};
@@ -38,7 +38,7 @@ pub use http::pattern::Pattern;
 pub use http::publish::PublishToken;
 pub use http::route::{Access, Route};
 pub use newsfeed::{News, Newsfeed, Taken};
-pub use shard::parting::PARTING_MAX;
+pub use open_files::open_files_limit;
 pub use shard::queue::{Answer, QueueFull, ShardAnswer};
 pub use shard::watchers::Watch;
 pub use token::{Algorithm, Claims, KeyError, KeyFile, TokenRules, Tokens};
@@ -189,6 +189,14 @@ impl Edge {
     /// The addresses that HTTP is spoken on, with the ports that were chosen.
     pub fn addresses(&self) -> &[Address] {
         &self.0.addresses
+    }
+
+    /// Tells the log where HTTP is spoken: whoever reads it may ask.
+    pub fn say_where(&self) {
+        let config = self.config();
+        for (address, listen) in self.addresses().iter().zip(&config.listen) {
+            tracing::info!(listener = listen.scheme(), %address, "listening");
+        }
     }
 
     /// Reads the certificates of all TLS listeners again. Who is connected stays, who comes is shown

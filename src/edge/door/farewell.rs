@@ -17,7 +17,7 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// Refused connections of one listener that wait. Each takes a descriptor, so they have to fit what is
 /// kept free of connections; in a storm they still have some milliseconds.
-pub const WAITING_MAX: usize = 128;
+pub(in crate::edge) const WAITING_MAX: usize = 128;
 
 /// What is read of a request before its end, without looking at it: a head has at most that much.
 const READ_BYTES: usize = 8 * 1024;

@@ -18,7 +18,7 @@ const LINGER: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Sockets of one shard that wait. Each takes a descriptor that no limit of connections counts.
-pub const PARTING_MAX: usize = 32;
+pub(in crate::edge) const PARTING_MAX: usize = 32;
 
 /// Bytes of one socket that are forgotten at a look: what a socket of default size holds.
 const FORGOTTEN_MAX: usize = 128 * 1024;
