@@ -1,0 +1,4 @@
+[
+  inputs: ["{mix,.formatter}.exs", "{elixir,examples}/**/*.{ex,exs}"],
+  line_length: 100
+]

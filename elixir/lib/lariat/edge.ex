@@ -1,0 +1,76 @@
+defmodule Lariat.Edge do
+  @moduledoc false
+  # An edge in a supervision tree of the application's own: attached as long as this process lives.
+  #
+  # It holds nothing but the name. What runs the edge and keeps it running is supervised by `:lariat`.
+  use GenServer
+
+  @type option ::
+          {:name, atom}
+          | {:http, String.t() | [String.t()]}
+          | {:config, Path.t() | map | keyword}
+          | {:node, node}
+          | {:command, Path.t()}
+          | {:args, [String.t()]}
+          | {:cd, Path.t()}
+          | {:env, [{charlist, charlist}]}
+
+  @spec child_spec([option]) :: Supervisor.child_spec()
+  def child_spec(options) do
+    %{
+      id: {Lariat, edge(config(options))},
+      start: {Lariat, :start_link, [options]},
+      shutdown: 20_000
+    }
+  end
+
+  @spec start_link([option]) :: GenServer.on_start()
+  def start_link(options), do: GenServer.start_link(__MODULE__, config(options))
+
+  @impl true
+  def init(config) do
+    # So that `terminate/2` is called when the supervisor ends us.
+    Process.flag(:trap_exit, true)
+
+    case :lariat.attach(config) do
+      :ok -> {:ok, edge(config)}
+      {:error, reason} -> {:stop, reason}
+    end
+  end
+
+  @impl true
+  def terminate(_reason, edge), do: :lariat.detach(edge)
+
+  # What `:lariat.attach/1` takes.
+  @spec config([option]) :: map
+  def config(options) do
+    if Keyword.has_key?(options, :node) do
+      Map.new(options)
+    else
+      {name, options} = Keyword.pop!(options, :name)
+      {http, options} = Keyword.pop(options, :http)
+      {config, options} = Keyword.pop(options, :config, %{})
+      options == [] || raise ArgumentError, "unknown options of an edge: #{inspect(options)}"
+      %{nif: name, config: listening(plain(config), http)}
+    end
+  end
+
+  defp edge(%{node: node}), do: node
+  defp edge(%{nif: name}), do: name
+
+  defp listening(config, nil), do: config
+
+  defp listening(config, http) when is_map(config) do
+    Map.update(config, :http, %{listen: List.wrap(http)}, &Map.put(&1, :listen, List.wrap(http)))
+  end
+
+  defp listening(_path, _http) do
+    raise ArgumentError, "where a file has the configuration, it says where to listen, not :http"
+  end
+
+  # Keyword lists are maps to the edge, whatever they stand in.
+  defp plain([{key, _} | _] = keyword) when is_atom(key), do: plain(Map.new(keyword))
+  defp plain(list) when is_list(list), do: Enum.map(list, &plain/1)
+  defp plain(map) when is_map(map), do: Map.new(map, fn {key, value} -> {key, plain(value)} end)
+  defp plain(other), do: other
+end
