@@ -10,7 +10,7 @@
 //!
 //! The rooms, in layer order; arrows only point down, and `test/layering.rs` enforces it:
 //!
-//! * `main` → `config`, `doctor`, `node`
+//! * `main` → `config`, `doctor`, `launch`, `node`
 //! * `node` → every room: the only place that knows everybody
 //! * [`config`] → the rooms' own `Config` types
 //! * [`admin`] → `metrics`; [`bridge`] → `edge`, `wire`, `metrics`
@@ -18,7 +18,7 @@
 //! * [`edge`] → `hub`, `websocket`, `wire`, `metrics`
 //! * [`hub`] → `websocket`, `wire`; [`websocket`] → `wire`
 //! * [`memory`] → `metrics`
-//! * [`doctor`] → nothing
+//! * [`doctor`], [`launch`] → nothing
 //! * [`wire`], [`metrics`] → nothing
 //!
 //! `dist`, `edge` and `admin` never see each other. What only the hidden node needs is behind the
@@ -42,6 +42,8 @@ pub mod admin;
 pub mod dist;
 #[cfg(feature = "node")]
 pub mod doctor;
+#[cfg(feature = "node")]
+pub mod launch;
 
 pub mod memory;
 

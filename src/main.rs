@@ -1,4 +1,4 @@
-//! The program: arguments → config → log → runtime → node → signals → exit code.
+//! The program: arguments → config → launch → log → runtime → node → signals → exit code.
 //!
 //! No logic: what could be wrong is said by `config` and `node`.
 
@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use lariat::config::{self, LogFormat, Settings, Task};
 use lariat::doctor;
+use lariat::launch;
 use lariat::node::{self, Node};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::layer::SubscriberExt;
@@ -24,7 +25,10 @@ const EXIT_SHORT: u8 = 1;
 
 fn main() -> ExitCode {
     match config::read(std::env::args_os()) {
-        Ok(Task::Node(settings)) => run(*settings),
+        Ok(Task::Node(settings)) => {
+            launch::with_small_caches();
+            run(*settings)
+        }
         Ok(Task::Checked(path)) => {
             let _ = writeln!(std::io::stdout(), "{}: ok", path.display());
             ExitCode::SUCCESS

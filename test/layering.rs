@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// Room, and the rooms it may name.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("main", &["config", "doctor", "node"]),
+    ("main", &["config", "doctor", "launch", "node"]),
     (
         "node",
         &[
@@ -22,6 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("admin", &["metrics"]),
     ("doctor", &[]),
+    ("launch", &[]),
     ("memory", &["metrics"]),
     ("bridge", &["edge", "wire", "metrics"]),
     ("dist", &["term", "wire", "metrics"]),

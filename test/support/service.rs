@@ -89,6 +89,11 @@ impl Service {
         address.parse().expect("it is an address")
     }
 
+    /// The process's id.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal by its name.
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill")
