@@ -51,4 +51,30 @@ defmodule Lariat.EdgeTest do
     assert_receive {:DOWN, ^ref, :process, ^pid, :shutdown}, 20_000
     refute is_map_key(Lariat.info().edges, :away@localhost)
   end
+
+  test "who is killed leaves the edge to the next" do
+    children = [{Lariat, node: :killed@localhost}]
+
+    sup =
+      start_supervised!(%{
+        id: :sup,
+        restart: :temporary,
+        start: {Supervisor, :start_link, [children, [strategy: :one_for_one]]}
+      })
+
+    [{_, pid, _, _}] = Supervisor.which_children(sup)
+    Process.exit(pid, :kill)
+
+    next =
+      Lariat.Client.await(fn ->
+        with [{_, next, _, _}] when next != pid <- Supervisor.which_children(sup),
+             do: is_pid(next) and next,
+             else: (_ -> false)
+      end)
+
+    assert Process.alive?(next)
+    assert is_map_key(Lariat.info().edges, :killed@localhost)
+    :ok = Supervisor.stop(sup)
+    refute is_map_key(Lariat.info().edges, :killed@localhost)
+  end
 end

@@ -2,7 +2,7 @@ defmodule Lariat.Edge do
   @moduledoc false
   # An edge in a supervision tree of the application's own: attached as long as this process lives.
   #
-  # It holds nothing but the name. What runs the edge and keeps it running is supervised by `:lariat`.
+  # It holds nothing but the name: what runs the edge and keeps it running is supervised by `:lariat`.
   use GenServer
 
   @type option ::
@@ -31,15 +31,39 @@ defmodule Lariat.Edge do
   def init(config) do
     # So that `terminate/2` is called when the supervisor ends us.
     Process.flag(:trap_exit, true)
+    edge = edge(config)
 
-    case :lariat.attach(config) do
-      :ok -> {:ok, edge(config)}
-      {:error, reason} -> {:stop, reason}
+    case attach(config, edge) do
+      :ok ->
+        :persistent_term.put({__MODULE__, edge}, self())
+        # What it starts afresh has only the edges of the environment.
+        Process.monitor(:lariat_edge_sup)
+        {:ok, edge}
+
+      {:error, reason} ->
+        {:stop, reason}
     end
   end
 
   @impl true
-  def terminate(_reason, edge), do: :lariat.detach(edge)
+  def handle_info({:DOWN, _, :process, _, reason}, edge), do: {:stop, {:lariat, reason}, edge}
+  def handle_info({:EXIT, _, reason}, edge), do: {:stop, reason, edge}
+
+  @impl true
+  def terminate(_reason, edge) do
+    :persistent_term.erase({__MODULE__, edge})
+    :lariat.detach(edge)
+  end
+
+  # Who was killed could not let go of the edge. Its connections stay.
+  defp attach(config, edge) do
+    with {:error, :already_attached} = error <- :lariat.attach(config) do
+      case :persistent_term.get({__MODULE__, edge}, nil) do
+        nil -> error
+        pid -> if Process.alive?(pid), do: error, else: :ok
+      end
+    end
+  end
 
   # What `:lariat.attach/1` takes.
   @spec config([option]) :: map
