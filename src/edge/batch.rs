@@ -1,4 +1,4 @@
-//! Sends gathered for the shards, so that each shard's queue is locked once and its thread woken once
+//! Sends gathered for the shards, so that each shard's queue is told once and its thread woken once
 //! for all that one read brought.
 //!
 //! No policy: what fits is the queue's to say, what is refused the caller's to count.
@@ -50,7 +50,7 @@ impl Edge {
                 continue;
             }
             any = true;
-            all_behind &= queue.push_all(commands, batch.held_bytes, &self.0.metrics);
+            all_behind &= queue.push_all(commands, batch.held_bytes);
             for command in commands.drain(..) {
                 if let ShardCommand::Send { ids, message, .. } = command {
                     refused(&ids, &message);
@@ -58,61 +58,5 @@ impl Edge {
             }
         }
         any && all_behind
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::edge::shard::queue::Queue;
-    use crate::metrics::Metrics;
-    use crate::wire::Id;
-
-    fn send(payload: usize) -> ShardCommand {
-        ShardCommand::Send {
-            ids: Ids::One(Id::Int(1)),
-            message: Message::new(vec![0; payload]),
-            credit: None,
-            answer: None,
-        }
-    }
-
-    #[test]
-    fn a_queue_counts_what_a_batch_holds_and_refuses_what_does_not_fit() {
-        let metrics = Arc::new(Metrics::default());
-        let poll = mio::Poll::new().unwrap();
-        let waker = mio::Waker::new(poll.registry(), crate::edge::shard::WAKE).unwrap();
-        let queue = Queue::new(waker, 100_000);
-        let mut batch = vec![send(10), send(10)];
-        assert!(!queue.push_all(&mut batch, 60_000, &metrics));
-        assert!(batch.is_empty());
-        let first = metrics.shard_queue_bytes.value();
-        assert!((60_000..61_000).contains(&first), "{first}");
-        // Too much together: the parts that fit are taken, in order.
-        batch.extend([send(10), send(50_000), send(20)]);
-        assert!(queue.push_all(&mut batch, 20_000, &metrics));
-        assert_eq!(batch.len(), 1);
-        let mut taken = Vec::new();
-        queue.take(&mut taken, &metrics);
-        let payloads: Vec<usize> = taken.iter().map(payload).collect();
-        assert_eq!(payloads, [10, 10, 10, 20]);
-        assert_eq!(metrics.shard_queue_bytes.value(), 0);
-        // An empty queue takes one command of any size.
-        let mut batch = vec![send(200_000), send(10)];
-        queue.push_all(&mut batch, 0, &metrics);
-        assert_eq!(batch.iter().map(payload).collect::<Vec<_>>(), [10]);
-        // A queue that is closed takes nothing.
-        queue.close();
-        queue.push_all(&mut batch, 0, &metrics);
-        assert_eq!(batch.len(), 1);
-    }
-
-    fn payload(command: &ShardCommand) -> usize {
-        match command {
-            ShardCommand::Send { message, .. } => message.bytes(),
-            _ => 0,
-        }
     }
 }

@@ -142,7 +142,11 @@ pub fn start(config: Config, metrics: Arc<Metrics>) -> Result<Edge, Error> {
     for number in 0..config.shards {
         let poll = mio::Poll::new()?;
         let waker = mio::Waker::new(poll.registry(), WAKE)?;
-        let queue = Arc::new(Queue::new(waker, config.queue_bytes_max));
+        let queue = Arc::new(Queue::new(
+            waker,
+            config.queue_bytes_max,
+            Arc::clone(&metrics),
+        ));
         queues.push(Arc::clone(&queue));
         let number = u8::try_from(number).expect("there are at most 255 shards");
         let mut hub = Hub::new(number, of_shard.limits, hasher.clone());
@@ -327,7 +331,7 @@ impl Edge {
     pub fn watch(&self, conn: Conn, watcher: Watcher, watch: Arc<dyn Watch>) {
         let wish = Wish::new(conn, watcher, watch);
         match self.0.queues.get(usize::from(conn.shard)) {
-            Some(queue) => queue.push_wish(wish, &self.0.metrics),
+            Some(queue) => queue.push_wish(wish),
             None => wish.answer(Gone::Before),
         }
     }
@@ -412,7 +416,7 @@ impl Edge {
     }
 
     fn push_bounded(&self, shard: usize, command: ShardCommand) -> Result<(), QueueFull> {
-        self.0.queues[shard].push_bounded(command, &self.0.metrics)
+        self.0.queues[shard].push_bounded(command)
     }
 
     fn queues(&self) -> &[Arc<Queue>] {

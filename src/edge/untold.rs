@@ -160,14 +160,12 @@ impl Drop for Counted {
 mod tests {
     use super::*;
     use crate::edge::shard::WAKE;
-    use crate::metrics::Metrics;
 
     #[test]
     fn who_waits_is_woken_once_when_half_is_told() {
-        let metrics = Metrics::default();
         let poll = mio::Poll::new().unwrap();
         let waker = mio::Waker::new(poll.registry(), WAKE).unwrap();
-        let queue = Arc::new(Queue::new(waker, 1000));
+        let queue = Arc::new(Queue::new(waker, 1000, Arc::default()));
         let limits = UntoldLimits {
             one_bytes_max: 4 * MESSAGE_COST,
             all_bytes_max: 100 * MESSAGE_COST,
@@ -182,7 +180,7 @@ mod tests {
         for (told, expected) in said.into_iter().zip([0, 1, 1, 1]) {
             drop(told);
             let mut commands = Vec::new();
-            queue.take(&mut commands, &metrics);
+            queue.take(&mut commands);
             woken.append(&mut commands);
             assert_eq!(woken.len(), expected);
         }
@@ -193,11 +191,10 @@ mod tests {
 
     #[test]
     fn what_one_shard_has_told_lets_another_read_on() {
-        let metrics = Metrics::default();
         let polls = [(); 2].map(|()| mio::Poll::new().unwrap());
         let queue = |poll: &mio::Poll| {
             let waker = mio::Waker::new(poll.registry(), WAKE).unwrap();
-            Arc::new(Queue::new(waker, 1000))
+            Arc::new(Queue::new(waker, 1000, Arc::default()))
         };
         let queues = polls.each_ref().map(queue);
         let limits = UntoldLimits {
@@ -213,7 +210,7 @@ mod tests {
         waiter.wait(true);
         drop(said);
         let mut woken = Vec::new();
-        queues[1].take(&mut woken, &metrics);
+        queues[1].take(&mut woken);
         assert_eq!(woken.len(), 1);
         assert!(waiter.count().has_room());
     }

@@ -39,7 +39,7 @@ use super::shard::drain::{Comeback, Drain};
 use super::shard::inbox::{Allowed, Inbox};
 use super::shard::named::Named;
 use super::shard::parting::Parting;
-use super::shard::queue::{Queue, ShardCommand};
+use super::shard::queue::{Load, Queue};
 use super::shard::sockets::Sockets;
 use super::shard::sweep::Sweep;
 use super::shard::watchers::Watchers;
@@ -112,12 +112,12 @@ impl Shard {
             told: [0; 3],
         };
         let mut events = Events::with_capacity(EVENTS_MAX);
-        let mut commands = Vec::new();
+        let mut loads = Vec::new();
         let mut before = now();
         while !running.stopping {
-            let turn = || running.turn(&mut events, &mut commands, &mut before);
+            let turn = || running.turn(&mut events, &mut loads, &mut before);
             if catch_unwind(AssertUnwindSafe(turn)).is_err() {
-                commands.clear();
+                loads.clear();
                 running.recover();
             }
         }
@@ -126,14 +126,9 @@ impl Shard {
 }
 
 impl Running {
-    fn turn(
-        &mut self,
-        events: &mut Events,
-        commands: &mut Vec<ShardCommand>,
-        before: &mut Instant,
-    ) {
+    fn turn(&mut self, events: &mut Events, loads: &mut Vec<Load>, before: &mut Instant) {
         let longest = match self.drain {
-            _ if !self.unread.is_empty() => Duration::ZERO,
+            _ if !self.unread.is_empty() || !self.shard.queue.may_sleep() => Duration::ZERO,
             Some(_) => Drain::TURN,
             None => Sweep::TURN,
         };
@@ -144,15 +139,24 @@ impl Running {
             }
             _ => {}
         }
+        self.shard.queue.slept();
         self.read_unread();
         for event in &*events {
             if event.token() != WAKE {
                 self.ready(event);
             }
         }
-        self.shard.queue.take(commands, &self.shard.metrics);
-        for command in commands.drain(..) {
-            self.carry_out(command);
+        self.shard.queue.take(loads);
+        for load in loads.drain(..) {
+            match load {
+                Load::One(command) => self.carry_out(command),
+                Load::Many(mut commands) => {
+                    for command in commands.drain(..) {
+                        self.carry_out(command);
+                    }
+                    self.shard.queue.keep(commands);
+                }
+            }
         }
         let at = now();
         let elapsed = at.duration_since(*before);

@@ -1,14 +1,30 @@
-//! The way into a shard: commands from other threads, bounded in bytes, with one wake per batch.
+//! The way into a shard: commands from other threads, bounded in bytes, with one wake when it sleeps.
 //!
-//! A lock is held for one push or one swap, never while a command is carried out. What could grow
-//! without bound (messages) is bounded in bytes and refused when full; what is bounded elsewhere
-//! (a socket by the connection limit, a snapshot by the number of owners, a message by its sender's
-//! credit) is always taken, or an overload could lock the operator out.
+//! No lock: any number of threads push at the same time, schedulers of the VM among them, and none waits
+//! for the shard, or for another but a few instructions long (where a block of the list is full, and the
+//! other is putting the next one there). What one thread pushes keeps its order; all that a read brought
+//! goes as one parcel, whose memory comes back to whoever fills the next. What could grow without bound
+//! (messages) is bounded in bytes and refused when full; what is bounded elsewhere (a socket by the
+//! connection limit, a snapshot by the number of owners, a message by its sender's credit) is always
+//! taken, or an overload could lock the operator out.
+//!
+//! Room is taken before a parcel is pushed, and given back when the shard takes it. Then comes the one
+//! moment that matters: whoever pushed looks whether the shard sleeps or is closed, and a shard that goes
+//! to sleep or closes looks whether there is something. Each writes first and reads behind a fence, so
+//! that at least one of them sees the other:
+//!
+//! | who pushes sees | and |
+//! |---|---|
+//! | awake | goes: the shard looks again before it sleeps |
+//! | asleep | wakes it, unless another has |
+//! | closed | empties the queue: the shard may have looked already |
 
 use std::net::{SocketAddr, TcpStream};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering, fence};
 
 use bytes::Bytes;
+use crossbeam_queue::{ArrayQueue, SegQueue};
 
 use super::session::Session;
 use super::watchers::Wish;
@@ -120,67 +136,105 @@ pub enum ShardAnswer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueFull;
 
-/// Room for so many commands is kept while there are none: some reads of a busy link.
-const COMMANDS_KEPT: usize = 4096;
+/// What the shard takes at once.
+pub(in crate::edge) enum Load {
+    One(ShardCommand),
+    /// In order. The memory is to be given back.
+    Many(Vec<ShardCommand>),
+}
+
+/// What waits, and the room that it has taken.
+struct Parcel {
+    load: Load,
+    bytes: usize,
+}
+
+/// Lists whose memory is kept for what is pushed next: more would only be colder when they are used.
+const LISTS_KEPT: usize = 3;
+
+/// A list with more room is not kept: a read of 64 KiB brings half as many small messages.
+const LIST_KEPT_LEN: usize = 1024;
+
+/// Room for so many loads stays where the shard puts them while it is busy.
+const LOADS_KEPT: usize = 1024;
+
+/// And while it is not: some 10 KB.
+const LOADS_KEPT_IDLE: usize = 64;
+
+/// The shard takes what is pushed before it sleeps.
+const AWAKE: u8 = 0;
+/// The shard sleeps, or is about to.
+const ASLEEP: u8 = 1;
+/// Nobody takes anything any more.
+const CLOSED: u8 = 2;
 
 /// Commands waiting for one shard.
 pub(in crate::edge) struct Queue {
-    waiting: Mutex<Waiting>,
+    waiting: SegQueue<Parcel>,
+    /// Of all that waits, and of what is just being pushed.
+    bytes: AtomicUsize,
+    state: AtomicU8,
+    /// Empty lists.
+    lists: ArrayQueue<Vec<ShardCommand>>,
     waker: mio::Waker,
     bytes_max: usize,
-}
-
-#[derive(Default)]
-struct Waiting {
-    commands: Vec<ShardCommand>,
-    bytes: usize,
-    closed: bool,
+    metrics: Arc<Metrics>,
 }
 
 impl Queue {
-    pub(in crate::edge) fn new(waker: mio::Waker, bytes_max: usize) -> Queue {
+    pub(in crate::edge) fn new(
+        waker: mio::Waker,
+        bytes_max: usize,
+        metrics: Arc<Metrics>,
+    ) -> Queue {
         Queue {
-            waiting: Mutex::default(),
+            waiting: SegQueue::new(),
+            bytes: AtomicUsize::new(0),
+            state: AtomicU8::new(AWAKE),
+            lists: ArrayQueue::new(LISTS_KEPT),
             waker,
             bytes_max,
+            metrics,
         }
     }
 
     /// Queues a command whose size the sender chose.
-    pub(in crate::edge) fn push_bounded(
-        &self,
-        command: ShardCommand,
-        metrics: &Metrics,
-    ) -> Result<(), QueueFull> {
-        let bytes = command.bytes();
-        let mut waiting = self.lock();
-        // An empty queue takes one command of any size, or it could never be carried out.
-        let has_room = waiting.bytes == 0 || waiting.bytes + bytes <= self.bytes_max;
-        if waiting.closed || !has_room && !command.is_covered() {
-            return Err(QueueFull);
-        }
-        waiting.bytes += bytes;
-        metrics.shard_queue_bytes.add(bytes as u64);
-        self.push_locked(waiting, command);
+    pub(in crate::edge) fn push_bounded(&self, command: ShardCommand) -> Result<(), QueueFull> {
+        let room = self.reserve(command.bytes(), command.is_covered());
+        self.push_reserved(command, room.ok_or(QueueFull)?);
         Ok(())
     }
 
-    /// Queues a wish to hear of a connection; one that is not taken is answered here.
-    pub(in crate::edge) fn push_wish(&self, wish: Wish, metrics: &Metrics) {
-        let bytes = size_of::<ShardCommand>();
-        let mut waiting = self.lock();
-        if waiting.closed || waiting.bytes + bytes > self.bytes_max {
-            let gone = if waiting.closed {
-                Gone::Before
-            } else {
-                Gone::Overloaded
-            };
-            drop(waiting);
-            return wish.answer(gone);
+    /// Takes room for a command of so many bytes, to be pushed or given back; `None` when there is none.
+    fn reserve(&self, bytes: usize, is_covered: bool) -> Option<Room> {
+        if self.is_closed() {
+            return None;
         }
-        waiting.bytes += bytes;
-        metrics.shard_queue_bytes.add(bytes as u64);
-        self.push_locked(waiting, ShardCommand::Watch(wish));
+        // An empty queue takes one command of any size, or it could never be carried out.
+        let fits = |taken: usize| taken == 0 || taken + bytes <= self.bytes_max || is_covered;
+        let taken = |before: usize| fits(before).then_some(before + bytes);
+        self.bytes
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken)
+            .ok()?;
+        self.metrics.shard_queue_bytes.add(bytes as u64);
+        Some(Room(bytes))
+    }
+
+    /// Queues a command that room was taken for.
+    fn push_reserved(&self, command: ShardCommand, room: Room) {
+        self.push_parcel(Parcel {
+            load: Load::One(command),
+            bytes: room.0,
+        });
+    }
+
+    /// Queues a wish to hear of a connection; one that is not taken is answered here.
+    pub(in crate::edge) fn push_wish(&self, wish: Wish) {
+        match self.reserve(size_of::<ShardCommand>(), false) {
+            Some(room) => self.push_reserved(ShardCommand::Watch(wish), room),
+            None if self.is_closed() => wish.answer(Gone::Before),
+            None => wish.answer(Gone::Overloaded),
+        }
     }
 
     /// Queues sends in order, as far as they fit; those that do not stay in `commands`. Counts
@@ -190,96 +244,175 @@ impl Queue {
         &self,
         commands: &mut Vec<ShardCommand>,
         held_bytes: usize,
-        metrics: &Metrics,
     ) -> bool {
-        let all = held_bytes + commands.iter().map(ShardCommand::bytes).sum::<usize>();
-        let mut waiting = self.lock();
-        if waiting.closed {
+        if self.is_closed() {
             return false;
         }
-        let was_empty = waiting.commands.is_empty();
-        let before = waiting.bytes;
-        if before + all <= self.bytes_max {
-            waiting.bytes += all;
-            waiting.commands.append(commands);
-        } else {
-            let mut held_bytes = held_bytes;
-            let mut place = 0;
-            while let Some(command) = commands.get(place) {
-                let bytes = held_bytes + command.bytes();
-                let has_room = waiting.bytes == 0 || waiting.bytes + bytes <= self.bytes_max;
-                if !has_room && !command.is_covered() {
-                    place += 1;
-                    continue;
-                }
-                // Moving the rest up each time: only a full queue does this.
-                waiting.commands.push(commands.remove(place));
-                waiting.bytes += bytes;
-                held_bytes = 0;
+        let all = held_bytes + commands.iter().map(ShardCommand::bytes).sum::<usize>();
+        let fits = |taken: usize| (taken + all <= self.bytes_max).then_some(taken + all);
+        let taken = self
+            .bytes
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
+        match taken {
+            Ok(before) => {
+                self.metrics.shard_queue_bytes.add(all as u64);
+                self.push_list(commands, all);
+                before > 0
+            }
+            Err(before) => {
+                self.push_what_fits(commands, held_bytes);
+                before > 0
             }
         }
-        metrics
-            .shard_queue_bytes
-            .add((waiting.bytes - before) as u64);
-        let is_filled = was_empty && !waiting.commands.is_empty();
-        drop(waiting);
-        if is_filled {
-            self.wake();
+    }
+
+    /// Only a full queue does this.
+    fn push_what_fits(&self, commands: &mut Vec<ShardCommand>, held_bytes: usize) {
+        let mut held_bytes = held_bytes;
+        let (mut fitting, mut bytes) = (Vec::new(), 0);
+        let mut refused = Vec::new();
+        for command in commands.drain(..) {
+            match self.reserve(held_bytes + command.bytes(), command.is_covered()) {
+                Some(room) => {
+                    bytes += room.0;
+                    held_bytes = 0;
+                    fitting.push(command);
+                }
+                None => refused.push(command),
+            }
         }
-        !was_empty
+        *commands = refused;
+        if !fitting.is_empty() {
+            self.push_list(&mut fitting, bytes);
+        }
+    }
+
+    /// What room was taken for. Leaves the list empty.
+    fn push_list(&self, commands: &mut Vec<ShardCommand>, bytes: usize) {
+        let load = match commands.pop() {
+            None => return self.give_back_bytes(bytes),
+            Some(only) if commands.is_empty() => Load::One(only),
+            Some(last) => {
+                commands.push(last);
+                let kept = self.lists.pop();
+                // As much will come next.
+                let list = kept.unwrap_or_else(|| Vec::with_capacity(commands.len()));
+                Load::Many(std::mem::replace(commands, list))
+            }
+        };
+        self.push_parcel(Parcel { load, bytes });
     }
 
     /// Queues a command that is bounded elsewhere. A shard that has stopped drops it, and with it
     /// the socket or the answer.
     pub(in crate::edge) fn push(&self, command: ShardCommand) {
-        let waiting = self.lock();
-        if !waiting.closed {
-            self.push_locked(waiting, command);
+        self.push_parcel(Parcel {
+            load: Load::One(command),
+            bytes: 0,
+        });
+    }
+
+    fn push_parcel(&self, parcel: Parcel) {
+        self.waiting.push(parcel);
+        fence(Ordering::SeqCst);
+        match self.state.load(Ordering::Relaxed) {
+            AWAKE => {}
+            ASLEEP => self.wake(),
+            _ => self.empty(),
         }
     }
 
-    fn push_locked(&self, mut waiting: MutexGuard<'_, Waiting>, command: ShardCommand) {
-        let was_empty = waiting.commands.is_empty();
-        waiting.commands.push(command);
-        drop(waiting);
-        if was_empty {
-            self.wake();
-        }
-    }
-
+    /// Of those who find the shard asleep one wakes it.
     fn wake(&self) {
-        // The poller exists as long as the queue; waking it fails only when the process has no
-        // memory for an event, and then the poll's own timeout is the fallback.
-        let _ = self.waker.wake();
+        let woken =
+            self.state
+                .compare_exchange(ASLEEP, AWAKE, Ordering::Relaxed, Ordering::Relaxed);
+        if woken.is_ok() {
+            // The poller exists as long as the queue; waking it fails only when the process has no
+            // memory for an event, and then the poll's own timeout is the fallback.
+            let _ = self.waker.wake();
+        }
     }
 
-    /// Swaps what waits with the empty `commands`.
-    pub(in crate::edge) fn take(&self, commands: &mut Vec<ShardCommand>, metrics: &Metrics) {
-        debug_assert!(commands.is_empty(), "the batch before has been carried out");
-        commands.shrink_to(COMMANDS_KEPT);
-        let mut waiting = self.lock();
-        std::mem::swap(&mut waiting.commands, commands);
-        metrics.shard_queue_bytes.sub(waiting.bytes as u64);
-        waiting.bytes = 0;
+    /// Whether the shard may wait: from now on who pushes wakes it. Only the shard's thread calls this and
+    /// what follows.
+    pub(in crate::edge) fn may_sleep(&self) -> bool {
+        self.state.store(ASLEEP, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        let is_empty = self.waiting.is_empty();
+        if !is_empty {
+            self.slept();
+        }
+        is_empty
+    }
+
+    /// The shard looks for itself again.
+    pub(in crate::edge) fn slept(&self) {
+        self.state.store(AWAKE, Ordering::Relaxed);
+    }
+
+    /// Moves what waits now into the empty `loads`.
+    pub(in crate::edge) fn take(&self, loads: &mut Vec<Load>) {
+        debug_assert!(loads.is_empty(), "the turn before has been carried out");
+        // Not what is pushed meanwhile: a turn has an end.
+        let count = self.waiting.len();
+        if count == 0 {
+            // Memory that is not needed goes, a piece each turn.
+            loads.shrink_to(LOADS_KEPT_IDLE);
+            drop(self.lists.pop());
+            return;
+        }
+        loads.shrink_to(LOADS_KEPT);
+        let mut bytes = 0;
+        for _ in 0..count {
+            let Some(parcel) = self.waiting.pop() else {
+                break;
+            };
+            bytes += parcel.bytes;
+            loads.push(parcel.load);
+        }
+        self.give_back_bytes(bytes);
+    }
+
+    /// Keeps the memory of a list that was carried out.
+    pub(in crate::edge) fn keep(&self, list: Vec<ShardCommand>) {
+        debug_assert!(list.is_empty(), "it has been carried out");
+        if list.capacity() <= LIST_KEPT_LEN {
+            // What is one too many goes.
+            let _ = self.lists.push(list);
+        }
     }
 
     /// Refuses everything from now on, and what waits.
     pub(in crate::edge) fn close(&self) {
-        let mut waiting = self.lock();
-        waiting.closed = true;
-        let refused = std::mem::take(&mut waiting.commands);
-        // What is dropped may answer, which must not happen under the lock.
-        drop(waiting);
-        drop(refused);
+        self.state.store(CLOSED, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        self.empty();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        // Nothing that can panic runs under the lock.
-        self.waiting
-            .lock()
-            .expect("the queue's lock is never poisoned")
+    fn is_closed(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == CLOSED
+    }
+
+    /// Drops what waits, and has it answered that way: by the shard that closes, or by those who were just
+    /// pushing.
+    fn empty(&self) {
+        while let Some(parcel) = self.waiting.pop() {
+            self.give_back_bytes(parcel.bytes);
+        }
+    }
+
+    fn give_back_bytes(&self, bytes: usize) {
+        if bytes > 0 {
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.metrics.shard_queue_bytes.sub(bytes as u64);
+        }
     }
 }
+
+/// Room that was taken in a queue.
+#[must_use = "it is to be pushed into, or to be given back"]
+struct Room(usize);
 
 impl ShardCommand {
     /// Whether somebody's credit bounds it already.
@@ -303,3 +436,7 @@ impl ShardCommand {
             }
     }
 }
+
+#[cfg(test)]
+#[path = "queue_test.rs"]
+mod queue_test;
