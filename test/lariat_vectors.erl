@@ -144,7 +144,12 @@ terms() ->
                     {<<"x">>, [1.5, true, false, null, {'$map', []}]}]}},
                 {publish, {'$map', [{to, [1, <<"b">>]}, {message, <<"m">>},
                     {subject, <<"s">>}, {event, <<"e">>}, {id, <<"i">>}]}}]}}])},
-        {news_batch, news([{batch, 7, <<"clicks">>, [<<"one">>, <<>>]}])}
+        {news_batch, news([{batch, 7, <<"clicks">>, [<<"one">>, <<>>]}])},
+        %% What an edge in the VM says otherwise: its connections are no pids.
+        {vm_reply_connections, {ok, [vm_conn(1, 2, 3)]}},
+        {vm_reply_info,
+            {ok, {'$map', [{http_addresses, [<<"127.0.0.1:8000">>, <<"[::1]:8000">>]}]}}},
+        {vm_news_drained, {lariat, live, (1 bsl 63) + 5, [{drained, vm_conn(1, 2, 3), 1}]}}
     ] ++
         %% Ids: each is the one encoding of its term.
         [{list_to_atom("id_" ++ Name), Id} || {Name, Id} <- [
@@ -166,6 +171,10 @@ terms() ->
          || {Shard, Slot, Generation} <- [{0, 0, 0}, {1, 2, 3}, {254, 16#FFFFFFFF, 16#FFFFFF},
                 {128, 1 bsl 31, 1 bsl 23}, {0, 16#FFFFFFF0, 1}]
         ].
+
+%% The same numbers as in a pid.
+vm_conn(Shard, Slot, Generation) ->
+    {lariat_conn, live, Slot, Shard bsl 24 bor Generation}.
 
 news(Events) ->
     {lariat, node_name(), (1 bsl 63) + 5, Events}.

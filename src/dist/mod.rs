@@ -58,7 +58,7 @@ use self::link::Limits;
 use self::registry::Registry;
 use self::throttle::Throttle;
 use crate::metrics::{LinkDown, Metrics};
-use crate::term;
+use crate::term::{self, Writer};
 use crate::wire::{Command, Conn, Event, Gone, Owner, Watcher};
 
 /// How long [`Node::stop`] lets links write what is queued: a peer that reads needs milliseconds.
@@ -325,8 +325,9 @@ impl Node {
             return Ok(());
         };
         let encode = || {
-            let payload = term::events(self.registry.identity(), epoch, events);
-            link.outbound.send(&pid, &payload)
+            let mut payload = Writer::new();
+            term::events(&mut payload, self.registry.identity(), epoch, events);
+            link.outbound.send(&pid, &payload.into_bytes())
         };
         if link.send_events(self.registry.metrics(), encode) {
             Ok(())

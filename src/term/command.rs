@@ -48,9 +48,18 @@ pub struct AttachOptions {
     pub handlers: Vec<Handler>,
 }
 
-/// `{Id, Msg}` or `{[Id], Msg}`, on nobody's credit.
-pub fn delivery(whom: Term<'_>, what: Term<'_>, frame: &Bytes) -> Option<Command> {
-    let message = message(what, frame)?;
+/// `{Id, Msg}` or `{[Id], Msg}`, or with options a third, on nobody's credit. `frame` is the buffer that
+/// the terms lie in.
+pub fn delivery(
+    whom: Term<'_>,
+    what: Term<'_>,
+    options: Option<Term<'_>>,
+    frame: &Bytes,
+) -> Option<Command> {
+    let mut message = message(what, frame)?;
+    if let Some(options) = options {
+        message.meta = event_options(options, frame)?;
+    }
     let ids = ids(whom)?;
     Some(Command::Send {
         ids,
@@ -85,7 +94,7 @@ pub fn request<'a>(term: Term<'a>, frame: &Bytes) -> Request<'a> {
         }),
         3 => elements.first().and_then(|[verb, first, second]| {
             Some(match verb.atom()? {
-                "send" => send(first, second, None, frame)?,
+                "send" => Request::Command(delivery(first, second, None, frame)?),
                 "answer" => Request::Command(Command::Answers(answer::one(first, second, frame)?)),
                 "close" => Request::Command(Command::Close {
                     ids: ids(first)?,
@@ -104,29 +113,11 @@ pub fn request<'a>(term: Term<'a>, frame: &Bytes) -> Request<'a> {
         }),
         4 => elements.first().and_then(|[verb, first, second, options]| {
             (verb.atom() == Some("send")).then_some(())?;
-            send(first, second, Some(options), frame)
+            delivery(first, second, Some(options), frame).map(Request::Command)
         }),
         _ => None,
     };
     request.unwrap_or(Request::Bad)
-}
-
-fn send<'a>(
-    whom: Term<'a>,
-    what: Term<'a>,
-    options: Option<Term<'a>>,
-    frame: &Bytes,
-) -> Option<Request<'a>> {
-    let mut message = message(what, frame)?;
-    if let Some(options) = options {
-        message.meta = event_options(options, frame)?;
-    }
-    let ids = ids(whom)?;
-    Some(Request::Command(Command::Send {
-        ids,
-        message,
-        credit: None,
-    }))
 }
 
 /// Iodata, or `{text | binary, iodata}` where it matters what it is to a WebSocket.

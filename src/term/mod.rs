@@ -22,7 +22,7 @@ mod view;
 mod write;
 
 pub use command::{AttachOptions, Request, atom_reason, delivery, reason, request, signal};
-pub use names::Names;
+pub use names::{InVm, Names};
 pub use reply::{events, gone, reply};
 pub use scan::{Refused, VERSION};
 pub use view::{Atom, Elements, Kind, List, Pid, Term};

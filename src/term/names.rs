@@ -14,3 +14,23 @@ pub trait Names {
     /// Writes the term that is this connection.
     fn write_conn(&self, writer: &mut Writer, conn: Conn);
 }
+
+/// An edge in the VM that its owners are in: its connections are no processes, so they are
+/// `{lariat_conn, Edge, Slot, Serial}`, with the numbers that a pid would have.
+#[derive(Clone, Debug)]
+pub struct InVm {
+    /// The name that it was started by: the text of an atom.
+    pub name: String,
+}
+
+impl Names for InVm {
+    fn edge(&self) -> &str {
+        &self.name
+    }
+
+    fn write_conn(&self, writer: &mut Writer, conn: Conn) {
+        let (slot, serial) = conn.to_pid_parts();
+        writer.tuple(4).atom("lariat_conn").atom(&self.name);
+        writer.uint(slot.into()).uint(serial.into());
+    }
+}

@@ -49,6 +49,13 @@ pub fn reply(w: &mut Writer, names: &impl Names, reply: &Reply) {
                 match value {
                     InfoValue::Int(int) => w.uint(*int),
                     InfoValue::Text(text) => w.binary(text.as_bytes()),
+                    InfoValue::Texts(texts) => {
+                        w.list(texts.len());
+                        for text in texts {
+                            w.binary(text.as_bytes());
+                        }
+                        w.nil()
+                    }
                 };
             }
         }
@@ -64,15 +71,13 @@ pub fn reply(w: &mut Writer, names: &impl Names, reply: &Reply) {
 }
 
 /// `{lariat, Edge, Epoch, [Event]}`
-pub fn events(names: &impl Names, epoch: u64, events: &[Event]) -> Vec<u8> {
-    let mut w = Writer::new();
+pub fn events(w: &mut Writer, names: &impl Names, epoch: u64, events: &[Event]) {
     w.tuple(4).atom("lariat").atom(names.edge()).uint(epoch);
     w.list(events.len());
     for one in events {
-        event(&mut w, names, one);
+        event(w, names, one);
     }
     w.nil();
-    w.into_bytes()
 }
 
 fn event(w: &mut Writer, names: &impl Names, event: &Event) {

@@ -10,9 +10,11 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::id::{id, write};
-use super::{Names, Request as Asked, Term, Writer, delivery, events, reply, request, signal};
+use super::{
+    InVm, Names, Request as Asked, Term, Writer, delivery, events, reply, request, signal,
+};
 use crate::wire::Conn;
-use told::{answered, news};
+use told::{answered, answered_in_vm, news, news_in_vm};
 
 const CONN: Conn = Conn {
     shard: 1,
@@ -35,6 +37,12 @@ impl Names for Node {
     fn write_conn(&self, writer: &mut Writer, conn: Conn) {
         let (id, serial) = conn.to_pid_parts();
         writer.pid(self.edge(), id, serial, CREATION);
+    }
+}
+
+fn in_vm() -> InVm {
+    InVm {
+        name: "live".to_owned(),
     }
 }
 
@@ -83,7 +91,7 @@ fn read(name: &str, bytes: &Bytes) -> String {
         Some("request" | "bad") => said(term(bytes)),
         Some("signal") => format!("{:?}", signal(term(bytes), bytes).expect("it is a signal")),
         _ => match term(bytes).tuple() {
-            Some([whom, what]) => delivery(whom, what, bytes)
+            Some([whom, what]) => delivery(whom, what, None, bytes)
                 .map_or_else(|| "Unknown".to_owned(), |command| format!("{command:?}")),
             None => "Unknown".to_owned(),
         },
@@ -270,8 +278,20 @@ fn answers_and_news_are_the_bytes_that_erlang_expects() {
         reply(&mut writer, &Node, &value);
         assert_eq!(writer.into_bytes(), vectors[name], "{name}");
     }
+    for (name, value) in answered_in_vm() {
+        let mut writer = Writer::new();
+        reply(&mut writer, &in_vm(), &value);
+        assert_eq!(writer.into_bytes(), vectors[name], "{name}");
+    }
+    for (name, batch) in news_in_vm() {
+        let mut writer = Writer::new();
+        events(&mut writer, &in_vm(), EPOCH, &batch);
+        assert_eq!(writer.into_bytes(), vectors[name], "{name}");
+    }
     for (name, batch) in news() {
-        assert_eq!(events(&Node, EPOCH, &batch), vectors[name], "{name}");
+        let mut writer = Writer::new();
+        events(&mut writer, &Node, EPOCH, &batch);
+        assert_eq!(writer.into_bytes(), vectors[name], "{name}");
     }
 }
 
@@ -315,6 +335,8 @@ fn every_vector_is_known() {
         .map(|(name, _)| *name)
         .chain(answered().iter().map(|(name, _)| *name))
         .chain(news().iter().map(|(name, _)| *name))
+        .chain(answered_in_vm().iter().map(|(name, _)| *name))
+        .chain(news_in_vm().iter().map(|(name, _)| *name))
         .collect();
     for name in vectors().keys() {
         let is_known = known.contains(name) || name.starts_with("id_") || name.starts_with("pid_");

@@ -144,6 +144,8 @@ pub enum InfoValue {
     Int(u64),
     /// A binary.
     Text(String),
+    /// A list of binaries.
+    Texts(Vec<String>),
 }
 
 /// Why a well-formed command was not carried out.

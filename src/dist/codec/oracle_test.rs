@@ -279,7 +279,9 @@ fn replies_and_events_read_back() {
         },
         Event::SnapshotEnd,
     ];
-    let text = text(events(&out.identity, u64::MAX, &news));
+    let mut w = Writer::new();
+    events(&mut w, &out.identity, u64::MAX, &news);
+    let text = text(w.into_bytes());
     assert!(text.starts_with("{'lariat','lariat@h',18446744073709551615,[{'snapshot','begin'},"));
     assert!(text.contains("{{127,0,0,1},80}"), "{text}");
     assert!(text.contains(",-1,#{"), "{text}");

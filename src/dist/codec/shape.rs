@@ -84,7 +84,7 @@ fn pair<'a>(first: Term<'a>, second: Term<'a>, frame: &Bytes) -> Option<Shape<'a
     if first.atom() == Some("$gen_cast") {
         return Some(Shape::Cast(second));
     }
-    delivery(first, second, frame).map(Shape::Deliver)
+    delivery(first, second, None, frame).map(Shape::Deliver)
 }
 
 fn call([label, from, request]: [Term<'_>; 3]) -> Option<Shape<'_>> {

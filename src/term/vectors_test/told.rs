@@ -193,3 +193,27 @@ pub(super) fn news() -> Vec<(&'static str, Vec<Event>)> {
         ("news_batch", vec![batch]),
     ]
 }
+
+/// What an edge in the VM answers otherwise than a node, by the name of its vector.
+pub(super) fn answered_in_vm() -> Vec<(&'static str, Reply)> {
+    let addresses = ["127.0.0.1:8000", "[::1]:8000"].map(str::to_owned);
+    vec![
+        ("vm_reply_connections", Reply::Connections(vec![CONN])),
+        (
+            "vm_reply_info",
+            Reply::Info(vec![(
+                "http_addresses",
+                InfoValue::Texts(addresses.to_vec()),
+            )]),
+        ),
+    ]
+}
+
+/// What it tells its owners.
+pub(super) fn news_in_vm() -> Vec<(&'static str, Vec<Event>)> {
+    let drained = Event::Drained {
+        conn: CONN,
+        id: Id::Int(1),
+    };
+    vec![("vm_news_drained", vec![drained])]
+}
