@@ -18,7 +18,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "config",
-        &["admin", "bridge", "dist", "doctor", "edge", "node", "wire"],
+        &[
+            "admin", "bridge", "dist", "doctor", "edge", "node", "term", "wire",
+        ],
     ),
     ("admin", &["metrics"]),
     ("doctor", &[]),
@@ -145,7 +147,8 @@ fn rooms_keep_their_promises() {
 
 #[test]
 fn there_are_no_drawers_and_no_halls() {
-    for path in sources(Path::new("src")) {
+    let native = sources(Path::new("native/src"));
+    for path in sources(Path::new("src")).into_iter().chain(native) {
         let stem = path
             .file_stem()
             .and_then(|stem| stem.to_str())

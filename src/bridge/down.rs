@@ -201,9 +201,11 @@ impl Down {
 
     fn info(&self) -> Vec<(&'static str, InfoValue)> {
         let metrics = &self.metrics;
+        let addresses = self.edge.addresses().iter().map(ToString::to_string);
         let mut info = vec![
             ("node", InfoValue::Text(self.name.clone())),
             ("version", InfoValue::Text(env!("CARGO_PKG_VERSION").into())),
+            ("http_addresses", InfoValue::Texts(addresses.collect())),
         ];
         for (name, value) in [
             ("connections", metrics.connections.sum()),

@@ -9,6 +9,7 @@
 
 mod edge;
 mod edge_file;
+mod from_term;
 mod listeners;
 mod routes;
 mod token;
@@ -29,6 +30,7 @@ use std::path::{Path, PathBuf};
 #[cfg(feature = "node")]
 pub use changes::Change;
 pub use edge::{edge_from_file, edge_from_table};
+pub use from_term::table_from_term;
 #[cfg(feature = "node")]
 pub use node::{LogFormat, Settings, Task, read};
 /// What [`edge_from_table`] takes.

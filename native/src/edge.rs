@@ -1,0 +1,194 @@
+//! One running edge in the VM: its start, its state, and its end.
+//!
+//! Nothing here waits on a scheduler but the start, which runs on a dirty one. What takes long, the end above
+//! all, is done by the thread of `commands`, which owns the runtime.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lariat::bridge::{self, Bridge, Busy};
+use lariat::edge::open_files_limit;
+use lariat::memory;
+use lariat::metrics::Metrics;
+use lariat::term::InVm;
+use lariat::wire::{Command, Conn, Ids, Message, Owner, Signal};
+use rustler::{Atom, LocalPid};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::commands::{self, Commands, Tag};
+use crate::config::Start;
+use crate::log;
+use crate::uplink::Uplink;
+
+/// Threads that accept, read requests and answer the ordinary ones: at most so many, as in a node.
+const WORKERS_MAX: usize = 4;
+
+/// Open files that are left to the VM and to the application.
+const VM_OPEN_FILES: usize = 256;
+
+/// A running edge, or one that has ended: terms that are its may be around for long.
+pub(crate) struct Edge {
+    /// Its name, as an atom.
+    pub(crate) name: Atom,
+    /// Who has started it: it ends with it.
+    starter: LocalPid,
+    pub(crate) bridge: Bridge,
+    pub(crate) uplink: Arc<Uplink>,
+    pub(crate) commands: Commands,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Whether its end has begun: what comes now is refused.
+    is_stopping: AtomicBool,
+    end: Mutex<End>,
+}
+
+/// How far the end has come, and what the thread of `commands` is to look at.
+#[derive(Default)]
+struct End {
+    has_ended: bool,
+    /// Who waits for it.
+    waiting: Vec<(LocalPid, Tag)>,
+    /// Owners whose processes have ended.
+    gone: Vec<Owner>,
+}
+
+/// Starts an edge of which `starter` is the owner.
+pub(crate) fn start(start: Start, name: Atom, starter: LocalPid) -> Result<Arc<Edge>, String> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(cores.min(WORKERS_MAX))
+        .thread_name("lariat")
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start the runtime: {error}"))?;
+    let started = started(start, name, starter, &runtime);
+    match started {
+        Ok((edge, receiver)) => {
+            let running = Arc::clone(&edge);
+            commands::spawn(running, receiver, runtime)?;
+            Ok(edge)
+        }
+        Err(error) => {
+            runtime.shutdown_background();
+            Err(error)
+        }
+    }
+}
+
+fn started(
+    mut start: Start,
+    name: Atom,
+    starter: LocalPid,
+    runtime: &Runtime,
+) -> Result<(Arc<Edge>, commands::Receiver), String> {
+    let metrics = Arc::new(Metrics::default());
+    // The limit stays as it is: the VM has sized its own tables by it.
+    start.edge.fit_open_files(open_files_limit(), VM_OPEN_FILES);
+    let held = {
+        let _inside = runtime.enter();
+        lariat::edge::start(start.edge, Arc::clone(&metrics)).map_err(|error| error.to_string())?
+    };
+    let names = InVm { name: start.name };
+    let mut config = bridge::Config {
+        name: names.name.clone(),
+        ..bridge::Config::default()
+    };
+    if let Some(epoch) = start.epoch {
+        config.epoch_base = epoch;
+    }
+    let uplink = Arc::new(Uplink::new(names, starter));
+    let up = Arc::clone(&uplink);
+    let bridge = bridge::start(config, held.clone(), up, Arc::clone(&metrics));
+    let bridge = bridge.map_err(|error| {
+        held.stop();
+        format!("cannot start the bridge: {error}; look at the limit on threads (ulimit -u)")
+    })?;
+    runtime.spawn(memory::watch(Arc::clone(&metrics)));
+    for address in held.addresses() {
+        tracing::info!(%address, "listening");
+    }
+    let (commands, receiver) = commands::queue();
+    let edge = Arc::new(Edge {
+        name,
+        starter,
+        bridge,
+        uplink,
+        commands,
+        metrics,
+        is_stopping: AtomicBool::new(false),
+        end: Mutex::default(),
+    });
+    Ok((edge, receiver))
+}
+
+impl Edge {
+    /// Whether nothing more is taken.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Relaxed)
+    }
+
+    /// Delivers; without anybody's credit.
+    pub(crate) fn send(&self, ids: Ids, message: Message) -> Result<(), Busy> {
+        let credit = None;
+        let send = Command::Send {
+            ids,
+            message,
+            credit,
+        };
+        self.bridge.handle(send, None);
+        Ok(())
+    }
+
+    /// Tells one connection something.
+    pub(crate) fn signal(&self, conn: Conn, signal: Signal) -> Result<(), Busy> {
+        self.bridge.handle(Command::Signal { conn, signal }, None);
+        Ok(())
+    }
+
+    /// Begins the end, if nobody has; who is named is told when it is over. Never blocks. `false`: it is
+    /// over already, and nobody is told.
+    pub(crate) fn stop(&self, waiting: Option<(LocalPid, Tag)>) -> bool {
+        let mut end = self.end();
+        if end.has_ended {
+            return false;
+        }
+        end.waiting.extend(waiting);
+        drop(end);
+        self.is_stopping.store(true, Ordering::Relaxed);
+        self.commands.nudge();
+        true
+    }
+
+    /// A process that was monitored has ended. Never blocks.
+    pub(crate) fn down(&self, pid: LocalPid) {
+        if let Some((owner, _)) = self.uplink.detach(pid) {
+            self.end().gone.push(owner);
+            self.commands.nudge();
+        }
+        if pid == self.starter {
+            self.stop(None);
+        }
+    }
+
+    /// Who has ended since this was asked.
+    pub(crate) fn take_gone(&self) -> Vec<Owner> {
+        std::mem::take(&mut self.end().gone)
+    }
+
+    /// Everything has been taken down: tells those who wait.
+    pub(crate) fn ended(&self) {
+        let waiting = {
+            let mut end = self.end();
+            end.has_ended = true;
+            std::mem::take(&mut end.waiting)
+        };
+        for (pid, tag) in waiting {
+            tag.answer_ok(pid);
+        }
+        log::forget(self.starter);
+    }
+
+    fn end(&self) -> MutexGuard<'_, End> {
+        // It is whole whatever a panic elsewhere has done.
+        self.end.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,182 @@
+//! Messages as terms of the VM: what nearly all callers send, recognised at sight, the rest by its bytes.
+//!
+//! Like `dist/codec/fast` for frames: it decides nothing, and what it does not recognise at once goes the
+//! general way (`lariat::term`), where the same means the same. A payload is copied once, into memory of
+//! ours: a reference to a sub-binary would keep the whole binary alive, and the caller's iolist is only
+//! there while the call lasts.
+
+use bytes::Bytes;
+use lariat::term;
+use lariat::wire::{Command, Conn, Form, Id, Ids, Message, Signal};
+use rustler::{Atom, Binary, OwnedBinary, Term};
+
+/// The longest id, as everywhere: longer than any in a request head.
+const ID_BYTES_MAX: usize = 8 * 1024;
+
+/// The most ids in one message, as everywhere.
+const IDS_MAX: usize = 1_000_000;
+
+/// How deep iolists are walked here; a deeper one goes the general way, which refuses it.
+const DEPTH_MAX: usize = 256;
+
+rustler::atoms! { text, binary, close, normal, lariat_conn }
+
+/// `{Id, Msg}`, `{[Id], Msg}`, either with options, or a cast of `{send, ...}`: what may be sent to any name
+/// of a node.
+pub(crate) fn send(term: Term<'_>) -> Option<(Ids, Message)> {
+    if let Ok((whom, what)) = term.decode::<(Term<'_>, Term<'_>)>()
+        && let Some(message) = message(what)
+        && let Some(ids) = ids(whom)
+    {
+        return Some((ids, message));
+    }
+    match general(term)? {
+        Command::Send { ids, message, .. } => Some((ids, message)),
+        _ => None,
+    }
+}
+
+fn general(term: Term<'_>) -> Option<Command> {
+    let frame = frame(term);
+    let whole = term::Term::whole(&frame).ok()?;
+    if let Some([whom, what, options]) = whole.tuple() {
+        return term::delivery(whom, what, Some(options), &frame);
+    }
+    let [first, second] = whole.tuple()?;
+    if first.atom() == Some("$gen_cast") {
+        return match term::request(second, &frame) {
+            term::Request::Command(command) => Some(command),
+            _ => None,
+        };
+    }
+    term::delivery(first, second, None, &frame)
+}
+
+/// What may be sent to a connection.
+pub(crate) fn signal(term: Term<'_>) -> Option<Signal> {
+    if let Some(message) = message(term) {
+        return Some(Signal::Deliver(message));
+    }
+    let frame = frame(term);
+    term::signal(term::Term::whole(&frame).ok()?, &frame)
+}
+
+/// `{lariat_conn, Name, Slot, Serial}` of the edge with this name.
+pub(crate) fn conn(term: Term<'_>, name: Atom) -> Option<Conn> {
+    let (tag, edge, slot, serial) = term.decode::<(Atom, Atom, u32, u32)>().ok()?;
+    (tag == lariat_conn() && edge == name).then_some(())?;
+    Conn::from_pid_parts(slot, serial)
+}
+
+/// The bytes of a term, without the version byte; freed with the last slice of them.
+pub(crate) fn frame(term: Term<'_>) -> Bytes {
+    struct Encoded(OwnedBinary);
+    impl AsRef<[u8]> for Encoded {
+        fn as_ref(&self) -> &[u8] {
+            self.0.as_slice()
+        }
+    }
+    let bytes = Bytes::from_owner(Encoded(term.to_binary()));
+    bytes.slice(1..)
+}
+
+fn ids(term: Term<'_>) -> Option<Ids> {
+    if !term.is_list() {
+        return id(term).map(Ids::One);
+    }
+    let count = term.list_length().ok()?;
+    if count > IDS_MAX {
+        return None;
+    }
+    let mut ints = Vec::with_capacity(count);
+    let mut rest = term;
+    while let Ok((head, tail)) = rest.list_get_cell() {
+        let Ok(int) = head.decode() else {
+            return mixture(ints, rest, count);
+        };
+        ints.push(int);
+        rest = tail;
+    }
+    Some(Ids::Ints(ints))
+}
+
+/// Goes on with a list that is not all integers.
+fn mixture(ints: Vec<i64>, mut rest: Term<'_>, count: usize) -> Option<Ids> {
+    let mut ids = Vec::with_capacity(count);
+    ids.extend(ints.into_iter().map(Id::Int));
+    while let Ok((head, tail)) = rest.list_get_cell() {
+        ids.push(id(head)?);
+        rest = tail;
+    }
+    Some(Ids::list(ids))
+}
+
+fn id(term: Term<'_>) -> Option<Id> {
+    if let Ok(int) = term.decode() {
+        return Some(Id::Int(int));
+    }
+    let bytes = Binary::from_term(term).ok()?;
+    // The tag and the length of its encoding count, too.
+    (bytes.len() + 5 <= ID_BYTES_MAX).then(|| Id::Bin(bytes.as_slice().into()))
+}
+
+fn message(term: Term<'_>) -> Option<Message> {
+    if let Some(payload) = payload(term) {
+        return Some(Message::new(payload));
+    }
+    let (form, what) = term.decode::<(Atom, Term<'_>)>().ok()?;
+    let form = match form {
+        form if form == text() => Form::Text,
+        form if form == binary() => Form::Binary,
+        _ => return None,
+    };
+    Some(Message {
+        form,
+        ..Message::new(payload(what)?)
+    })
+}
+
+/// The bytes of iodata.
+fn payload(term: Term<'_>) -> Option<Bytes> {
+    if let Ok(binary) = Binary::from_term(term) {
+        return Some(Bytes::copy_from_slice(&binary));
+    }
+    term.is_list().then_some(())?;
+    let mut length = 0;
+    walk(term, &mut |piece| length += piece.len())?;
+    let mut flat = Vec::with_capacity(length);
+    walk(term, &mut |piece| flat.extend_from_slice(piece))?;
+    Some(flat.into())
+}
+
+/// Visits the bytes of an iolist in order; `None` when it is none.
+fn walk(list: Term<'_>, visit: &mut impl FnMut(&[u8])) -> Option<()> {
+    // What follows each list that was entered.
+    let mut behind = Vec::new();
+    let mut rest = list;
+    loop {
+        if let Ok((head, tail)) = rest.list_get_cell() {
+            rest = tail;
+            if let Ok(value) = head.decode::<u32>() {
+                visit(&[u8::try_from(value).ok()?]);
+            } else if let Ok(bytes) = Binary::from_term(head) {
+                visit(&bytes);
+            } else if head.is_list() {
+                (behind.len() < DEPTH_MAX).then_some(())?;
+                behind.push(tail);
+                rest = head;
+            } else {
+                return None;
+            }
+        } else {
+            if !rest.is_empty_list() {
+                // A binary may be the tail; a byte may not.
+                visit(&Binary::from_term(rest).ok()?);
+            }
+            match behind.pop() {
+                Some(next) => rest = next,
+                None => return Some(()),
+            }
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! The functions of the module `lariat_nif`, one for each line of its list: arguments, a call, an answer.
+//!
+//! What may take longer than a millisecond has a twin on the dirty schedulers; which is called is decided
+//! there, by the numbers in ARCHITECTURE.md. None of them blocks.
+
+use lariat::bridge::Busy;
+use lariat::wire::Refusal;
+use rustler::{Atom, Binary, Encoder, Env, LocalPid, OwnedBinary, Term};
+
+use crate::commands::{Job, Refused, ReplyTo, Tag};
+use crate::entry::{self, Handle};
+use crate::{config, edge, hot, log};
+
+rustler::atoms! { ok, error, busy, closed, badarg, stopped, stopping, attach, detach }
+
+/// Why nothing was done.
+enum No {
+    Busy,
+    Closed,
+    Bad,
+}
+
+impl From<Busy> for No {
+    fn from(_: Busy) -> No {
+        No::Busy
+    }
+}
+
+impl From<Refused> for No {
+    fn from(refused: Refused) -> No {
+        match refused {
+            Refused::Busy => No::Busy,
+            Refused::Closed => No::Closed,
+        }
+    }
+}
+
+/// `ok | {error, busy | closed | badarg}`
+fn answer<'a>(env: Env<'a>, done: Result<(), No>) -> Term<'a> {
+    let why = match done {
+        Ok(()) => return ok().to_term(env),
+        Err(No::Busy) => busy(),
+        Err(No::Closed) => closed(),
+        Err(No::Bad) => badarg(),
+    };
+    (error(), why).encode(env)
+}
+
+fn is_open(edge: &edge::Edge) -> Result<(), No> {
+    if edge.is_stopping() {
+        Err(No::Closed)
+    } else {
+        Ok(())
+    }
+}
+
+#[rustler::nif(schedule = "DirtyIo")]
+fn start_nif<'a>(env: Env<'a>, given: Term<'a>) -> Term<'a> {
+    let starter = env.pid();
+    let started = config::start(given).and_then(|(start, name)| {
+        let edge = edge::start(start, name, starter)?;
+        log::tell(starter);
+        entry::resource(env, &edge, starter).ok_or_else(|| "its owner has ended".to_owned())
+    });
+    match started {
+        Ok(handle) => (ok(), handle).encode(env),
+        Err(text) => {
+            let mut bytes = OwnedBinary::new(text.len());
+            bytes.as_mut_slice().copy_from_slice(text.as_bytes());
+            (error(), Binary::from_owned(bytes, env)).encode(env)
+        }
+    }
+}
+
+/// `stopping`: `{Tag, ok}` comes when it has stopped.
+#[rustler::nif]
+fn stop_nif(env: Env<'_>, handle: Handle<'_>, tag: Term<'_>) -> Atom {
+    let waiting = (env.pid(), Tag::new(tag));
+    if handle.edge().stop(Some(waiting)) {
+        stopping()
+    } else {
+        stopped()
+    }
+}
+
+fn send<'a>(env: Env<'a>, handle: Handle<'_>, term: Term<'_>) -> Term<'a> {
+    let edge = handle.edge();
+    let sent = is_open(edge).and_then(|()| {
+        let (ids, message) = hot::send(term).ok_or(No::Bad)?;
+        Ok(edge.send(ids, message)?)
+    });
+    answer(env, sent)
+}
+
+#[rustler::nif]
+fn send_nif<'a>(env: Env<'a>, handle: Handle<'a>, term: Term<'a>) -> Term<'a> {
+    send(env, handle, term)
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn send_dirty_nif<'a>(env: Env<'a>, handle: Handle<'a>, term: Term<'a>) -> Term<'a> {
+    send(env, handle, term)
+}
+
+fn signal<'a>(env: Env<'a>, handle: Handle<'_>, conn: Term<'_>, term: Term<'_>) -> Term<'a> {
+    let edge = handle.edge();
+    let told = is_open(edge).and_then(|()| {
+        let conn = hot::conn(conn, edge.name).ok_or(No::Bad)?;
+        let signal = hot::signal(term).ok_or(No::Bad)?;
+        Ok(edge.signal(conn, signal)?)
+    });
+    answer(env, told)
+}
+
+#[rustler::nif]
+fn signal_nif<'a>(env: Env<'a>, handle: Handle<'a>, conn: Term<'a>, term: Term<'a>) -> Term<'a> {
+    signal(env, handle, conn, term)
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn signal_dirty_nif<'a>(
+    env: Env<'a>,
+    handle: Handle<'a>,
+    conn: Term<'a>,
+    term: Term<'a>,
+) -> Term<'a> {
+    signal(env, handle, conn, term)
+}
+
+fn cast<'a>(env: Env<'a>, handle: Handle<'_>, command: Term<'_>) -> Term<'a> {
+    let edge = handle.edge();
+    let cast = is_open(edge)
+        .and_then(|()| Ok(edge.commands.push(Job::Carry(hot::frame(command), None))?));
+    answer(env, cast)
+}
+
+#[rustler::nif]
+fn cast_nif<'a>(env: Env<'a>, handle: Handle<'a>, command: Term<'a>) -> Term<'a> {
+    cast(env, handle, command)
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn cast_dirty_nif<'a>(env: Env<'a>, handle: Handle<'a>, command: Term<'a>) -> Term<'a> {
+    cast(env, handle, command)
+}
+
+fn request<'a>(env: Env<'a>, handle: Handle<'_>, tag: Term<'_>, command: Term<'_>) -> Term<'a> {
+    let edge = handle.edge();
+    let asked = is_open(edge).and_then(|()| {
+        let caller = env.pid();
+        let reply_to = ReplyTo::new(caller, Tag::new(tag), edge.uplink.names().clone());
+        Ok(edge
+            .commands
+            .push(job(env, handle, caller, command, reply_to))?)
+    });
+    answer(env, asked)
+}
+
+/// A request as a job. Owners are noted here, because monitors are made on behalf of the caller.
+fn job(
+    env: Env<'_>,
+    handle: Handle<'_>,
+    caller: LocalPid,
+    command: Term<'_>,
+    reply_to: ReplyTo,
+) -> Job {
+    let uplink = &handle.edge().uplink;
+    if let Ok((verb, pid, _)) = command.decode::<(Atom, LocalPid, Term<'_>)>()
+        && verb == attach()
+    {
+        return match uplink.attach(pid, || handle.monitor(env, pid)) {
+            Some(owner) => Job::Attach(owner, hot::frame(command), reply_to),
+            None => Job::Refuse(Refusal::OwnersLimit, reply_to),
+        };
+    }
+    if command.decode::<Atom>().is_ok_and(|verb| verb == detach())
+        && let Some((owner, monitor)) = uplink.detach(caller)
+    {
+        if let Some(monitor) = &monitor {
+            handle.demonitor(env, monitor);
+        }
+        return Job::Detach(owner, reply_to);
+    }
+    Job::Carry(hot::frame(command), Some(reply_to))
+}
+
+#[rustler::nif]
+fn request_nif<'a>(env: Env<'a>, handle: Handle<'a>, tag: Term<'a>, command: Term<'a>) -> Term<'a> {
+    request(env, handle, tag, command)
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn request_dirty_nif<'a>(
+    env: Env<'a>,
+    handle: Handle<'a>,
+    tag: Term<'a>,
+    command: Term<'a>,
+) -> Term<'a> {
+    request(env, handle, tag, command)
+}
+
+#[rustler::nif]
+fn heard_nif(env: Env<'_>, handle: Handle<'_>, events: usize) -> Atom {
+    handle.edge().uplink.heard(env.pid(), events);
+    ok()
+}
+
+fn watching<'a>(
+    env: Env<'a>,
+    handle: Handle<'_>,
+    conn: Term<'_>,
+    job: fn(lariat::wire::Conn) -> Job,
+) -> Term<'a> {
+    let edge = handle.edge();
+    let watched = is_open(edge).and_then(|()| {
+        let conn = hot::conn(conn, edge.name).ok_or(No::Bad)?;
+        Ok(edge.commands.push(job(conn))?)
+    });
+    answer(env, watched)
+}
+
+#[rustler::nif]
+fn watch_nif<'a>(env: Env<'a>, handle: Handle<'a>, conn: Term<'a>) -> Term<'a> {
+    watching(env, handle, conn, Job::Watch)
+}
+
+#[rustler::nif]
+fn unwatch_nif<'a>(env: Env<'a>, handle: Handle<'a>, conn: Term<'a>) -> Term<'a> {
+    watching(env, handle, conn, Job::Unwatch)
+}
+
+/// What `/metrics` of a node says.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn metrics_nif<'a>(env: Env<'a>, handle: Handle<'a>) -> Binary<'a> {
+    let text = handle.edge().metrics.render();
+    Binary::from_owned(OwnedBinary::from(text), env)
+}
+
+/// The version of this build, so that Erlang can tell which library it has loaded.
+#[rustler::nif(name = "version")]
+fn version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
