@@ -110,7 +110,7 @@ impl Read for Stream<'_> {
 
 /// An edge with its bridge, as the node joins them, without links and without connections.
 pub(crate) struct Edge {
-    bridge: Bridge,
+    pub(crate) bridge: Bridge,
     pub(crate) metrics: Arc<Metrics>,
     _runtime: tokio::runtime::Runtime,
 }

@@ -4,13 +4,13 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::Answer;
 use super::credits::Credits;
 use super::gather::Gather;
+use super::{Answer, Busy};
 use crate::edge::{Batch, Credit, Edge, QueueFull, Watch};
 use crate::metrics::{Dropped, Metrics};
 use crate::wire::{
-    Command, ID_COST, Id, Ids, InfoValue, Message, Owner, Reason, Refusal, Reply, Signal,
+    Command, Conn, ID_COST, Id, Ids, InfoValue, Message, Owner, Reason, Refusal, Reply, Signal,
 };
 
 /// Batches whose memory is kept for the next read: as many as links that hand over at the same time,
@@ -84,6 +84,31 @@ impl Down {
                 }
             }
         }
+    }
+
+    /// Sends to all receivers now, or to none: whoever asks hears that a queue is full, so nothing is
+    /// dropped.
+    pub(super) fn send_now(&self, ids: Ids, message: Message) -> Result<(), Busy> {
+        let sent = match ids {
+            Ids::One(id) => {
+                let shard = self.edge.shard_of(&id);
+                self.edge.send(shard, Ids::One(id), message, None, None)
+            }
+            list => self.edge.send_all(self.by_shard(list), &message),
+        };
+        self.or_busy(sent)
+    }
+
+    /// The same for one connection.
+    pub(super) fn signal_now(&self, conn: Conn, signal: Signal) -> Result<(), Busy> {
+        self.or_busy(self.edge.signal(conn, signal))
+    }
+
+    fn or_busy(&self, pushed: Result<(), QueueFull>) -> Result<(), Busy> {
+        pushed.map_err(|QueueFull| {
+            self.metrics.busy_sends.increment();
+            Busy
+        })
     }
 
     /// Hands what is gathered to the shards; what full queues refuse is dropped and counted. Whether

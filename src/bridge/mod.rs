@@ -17,7 +17,9 @@ use std::time::{Duration, SystemTime};
 
 use crate::edge::{Edge, Watch};
 use crate::metrics::Metrics;
-use crate::wire::{Command, Conn, Event, Gone, Owner, Refusal, Reply, Watcher};
+use crate::wire::{
+    Command, Conn, Event, Gone, Ids, Message, Owner, Refusal, Reply, Signal, Watcher,
+};
 use credits::Credits;
 use down::Down;
 use owners::Owners;
@@ -74,7 +76,7 @@ impl Watch for Up {
     }
 }
 
-/// The way to an owner is full.
+/// The way is full, to an owner or to a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Busy;
 
@@ -169,6 +171,24 @@ impl Bridge {
         let is_behind = self.0.down.hand_over(&mut batch);
         self.0.down.keep(batch);
         is_behind
+    }
+
+    /// Sends a message to ids now, without credit: all of their shards take it, or none does, and whoever
+    /// asked hears so. Takes no lock, waits for nobody, and for one id allocates nothing but a part of a
+    /// block of the queue.
+    ///
+    /// # Errors
+    /// When a shard's queue is full, or the edge has stopped.
+    pub fn send_now(&self, ids: Ids, message: Message) -> Result<(), Busy> {
+        self.0.down.send_now(ids, message)
+    }
+
+    /// Tells one connection something, in the same way. One that is gone is told nothing: that is no error.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn signal_now(&self, conn: Conn, signal: Signal) -> Result<(), Busy> {
+        self.0.down.signal_now(conn, signal)
     }
 
     /// Tells this owner nothing more.

@@ -1,11 +1,11 @@
-//! Sends gathered for the shards, so that each shard's queue is told once and its thread woken once
-//! for all that one read brought.
+//! Sends to several shards: those that one read brought, gathered so that each shard's queue is told once
+//! and its thread woken once; and one message that goes to all of its shards, or to none.
 //!
 //! No policy: what fits is the queue's to say, what is refused the caller's to count.
 
 use super::Edge;
 use super::credit::Credit;
-use super::shard::queue::ShardCommand;
+use super::shard::queue::{QueueFull, ShardCommand};
 use crate::wire::{Ids, Message};
 
 /// Sends by shard, in order. The memory serves again after [`Edge::hand_over`].
@@ -58,5 +58,37 @@ impl Edge {
             }
         }
         any && all_behind
+    }
+
+    /// Delivers one message to ids by shard, or, when a queue has no room for its part, to none of them.
+    /// Without credit. Waits for nobody.
+    pub fn send_all(&self, parts: Vec<(usize, Ids)>, message: &Message) -> Result<(), QueueFull> {
+        let mut taken = Vec::with_capacity(parts.len());
+        let mut is_full = false;
+        for (shard, ids) in parts {
+            let command = ShardCommand::Send {
+                ids,
+                message: message.clone(),
+                credit: None,
+                answer: None,
+            };
+            let queue = &self.0.queues[shard];
+            match queue.reserve(command.bytes(), false) {
+                Some(room) => taken.push((queue, command, room)),
+                None => {
+                    is_full = true;
+                    break;
+                }
+            }
+        }
+        // Room that is given back has looked taken to others for this moment, no longer.
+        for (queue, command, room) in taken {
+            if is_full {
+                queue.release(room);
+            } else {
+                queue.push_reserved(command, room);
+            }
+        }
+        if is_full { Err(QueueFull) } else { Ok(()) }
     }
 }

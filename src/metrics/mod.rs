@@ -405,6 +405,8 @@ metrics! {
         "Messages not delivered.";
     overloaded_bytes: Counter = "lariat_overloaded_bytes_total",
         "Bytes of the messages dropped because a shard's queue was full.";
+    busy_sends: Counter = "lariat_busy_sends_total",
+        "Sends of the same program, refused because a shard's queue was full: nothing was dropped.";
     credit_exceeded: Counter = "lariat_credit_exceeded_total",
         "Messages on credit that their credit did not cover: bounded as if they had come without.";
     own_heartbeats_refused: Counter = "lariat_own_heartbeats_refused_total",

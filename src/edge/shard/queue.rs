@@ -206,7 +206,7 @@ impl Queue {
     }
 
     /// Takes room for a command of so many bytes, to be pushed or given back; `None` when there is none.
-    fn reserve(&self, bytes: usize, is_covered: bool) -> Option<Room> {
+    pub(in crate::edge) fn reserve(&self, bytes: usize, is_covered: bool) -> Option<Room> {
         if self.is_closed() {
             return None;
         }
@@ -220,8 +220,13 @@ impl Queue {
         Some(Room(bytes))
     }
 
+    /// Gives room back that nothing is pushed into.
+    pub(in crate::edge) fn release(&self, room: Room) {
+        self.give_back_bytes(room.0);
+    }
+
     /// Queues a command that room was taken for.
-    fn push_reserved(&self, command: ShardCommand, room: Room) {
+    pub(in crate::edge) fn push_reserved(&self, command: ShardCommand, room: Room) {
         self.push_parcel(Parcel {
             load: Load::One(command),
             bytes: room.0,
@@ -412,16 +417,16 @@ impl Queue {
 
 /// Room that was taken in a queue.
 #[must_use = "it is to be pushed into, or to be given back"]
-struct Room(usize);
+pub(in crate::edge) struct Room(usize);
 
 impl ShardCommand {
     /// Whether somebody's credit bounds it already.
-    fn is_covered(&self) -> bool {
+    pub(in crate::edge) fn is_covered(&self) -> bool {
         matches!(self, ShardCommand::Send { credit: Some(credit), .. } if credit.is_covered())
     }
 
     /// Bytes that this command keeps alive while it waits.
-    fn bytes(&self) -> usize {
+    pub(in crate::edge) fn bytes(&self) -> usize {
         size_of::<ShardCommand>()
             + match self {
                 ShardCommand::Send {
