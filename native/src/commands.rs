@@ -11,8 +11,9 @@ use std::sync::mpsc::{self, SyncSender, TrySendError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use lariat::bridge::Uplink as _;
 use lariat::term::{self, InVm, Request, Term, VERSION, Writer};
-use lariat::wire::{Command, Conn, Owner, Refusal, Reply, Watcher};
+use lariat::wire::{Command, Conn, Gone, Owner, Refusal, Reply, Watcher};
 use rustler::env::SavedTerm;
 use rustler::{Encoder, LocalPid, OwnedEnv};
 use tokio::runtime::Runtime;
@@ -30,7 +31,7 @@ const BYTES_MAX: usize = 64 * 1024 * 1024;
 const RUNTIME_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// All watches of an edge are its starter's.
-const WATCHER: Watcher = Watcher(0);
+pub(crate) const WATCHER: Watcher = Watcher(0);
 
 /// What the thread is to do.
 pub(crate) enum Job {
@@ -42,10 +43,8 @@ pub(crate) enum Job {
     Detach(Owner, ReplyTo),
     /// There is no room for another owner.
     Refuse(Refusal, ReplyTo),
-    /// The starter is to be told when this connection is gone.
-    Watch(Conn),
-    /// Or not to be told.
-    Unwatch(Conn),
+    /// The starter is to be told this, which was found out on a scheduler.
+    Gone(Conn, Gone),
     /// Look at what has been noted elsewhere.
     Look,
 }
@@ -180,20 +179,7 @@ fn carry(edge: &Edge, job: Job) {
             bridge.handle(command, Some(Box::new(|reply| reply_to.send(&reply))));
         }
         Job::Refuse(refusal, reply_to) => reply_to.send(&Reply::Refused(refusal)),
-        Job::Watch(conn) => bridge.handle(
-            Command::Watch {
-                conn,
-                watcher: WATCHER,
-            },
-            None,
-        ),
-        Job::Unwatch(conn) => bridge.handle(
-            Command::Unwatch {
-                conn,
-                watcher: WATCHER,
-            },
-            None,
-        ),
+        Job::Gone(conn, gone) => edge.uplink.gone(WATCHER, conn, gone),
         Job::Look => {}
     }
 }

@@ -4,11 +4,12 @@
 //! there, by the numbers in ARCHITECTURE.md. None of them blocks.
 
 use lariat::bridge::Busy;
-use lariat::wire::Refusal;
+use lariat::wire::{Command, Conn, Refusal};
 use rustler::{Atom, Binary, Encoder, Env, LocalPid, OwnedBinary, Term};
 
-use crate::commands::{Job, Refused, ReplyTo, Tag};
+use crate::commands::{Job, Refused, ReplyTo, Tag, WATCHER};
 use crate::entry::{self, Handle};
+use crate::uplink::Uplink;
 use crate::{config, edge, hot, log};
 
 rustler::atoms! { ok, error, busy, closed, badarg, stopped, stopping, attach, detach }
@@ -205,28 +206,39 @@ fn heard_nif(env: Env<'_>, handle: Handle<'_>, events: usize) -> Atom {
     ok()
 }
 
+/// Straight into the shard's queue, behind what the caller has said to the connection before.
 fn watching<'a>(
     env: Env<'a>,
     handle: Handle<'_>,
     conn: Term<'_>,
-    job: fn(lariat::wire::Conn) -> Job,
+    command: fn(Conn) -> Command,
 ) -> Term<'a> {
     let edge = handle.edge();
     let watched = is_open(edge).and_then(|()| {
         let conn = hot::conn(conn, edge.name).ok_or(No::Bad)?;
-        Ok(edge.commands.push(job(conn))?)
+        let at_once = Uplink::watching(|| edge.bridge.handle(command(conn), None));
+        for (conn, gone) in at_once {
+            edge.commands.push(Job::Gone(conn, gone))?;
+        }
+        Ok(())
     });
     answer(env, watched)
 }
 
 #[rustler::nif]
 fn watch_nif<'a>(env: Env<'a>, handle: Handle<'a>, conn: Term<'a>) -> Term<'a> {
-    watching(env, handle, conn, Job::Watch)
+    watching(env, handle, conn, |conn| Command::Watch {
+        conn,
+        watcher: WATCHER,
+    })
 }
 
 #[rustler::nif]
 fn unwatch_nif<'a>(env: Env<'a>, handle: Handle<'a>, conn: Term<'a>) -> Term<'a> {
-    watching(env, handle, conn, Job::Unwatch)
+    watching(env, handle, conn, |conn| Command::Unwatch {
+        conn,
+        watcher: WATCHER,
+    })
 }
 
 /// What `/metrics` of a node says.

@@ -4,6 +4,7 @@
 //! its way is busy, and the bridge keeps them, drops them when they are too many, and makes up for them with
 //! a snapshot.
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -27,6 +28,11 @@ pub(crate) struct Uplink {
     starter: LocalPid,
     attached: Mutex<Vec<Attached>>,
     owners: AtomicU64,
+}
+
+thread_local! {
+    /// While a scheduler asks for a watch: what it was answered at once.
+    static AT_ONCE: RefCell<Option<Vec<(Conn, Gone)>>> = const { RefCell::new(None) };
 }
 
 struct Attached {
@@ -96,6 +102,14 @@ impl Uplink {
         }
     }
 
+    /// What is asked here may be answered at once, on this thread: when a queue takes nothing. Then it is the
+    /// caller's to have told, because on a scheduler nobody can be.
+    pub(crate) fn watching(ask: impl FnOnce()) -> Vec<(Conn, Gone)> {
+        AT_ONCE.with_borrow_mut(|told| *told = Some(Vec::new()));
+        ask();
+        AT_ONCE.take().unwrap_or_default()
+    }
+
     fn of(&self, owner: Owner) -> Option<(LocalPid, Arc<AtomicUsize>)> {
         let attached = self.attached();
         let known = attached.iter().find(|known| known.owner == owner)?;
@@ -128,6 +142,14 @@ impl bridge::Uplink for Uplink {
 
     /// `{lariat_gone, Conn, Reason}`
     fn gone(&self, _: Watcher, conn: Conn, gone: Gone) {
+        let gone = AT_ONCE.with_borrow_mut(|told| match told {
+            Some(told) => {
+                told.push((conn, gone));
+                None
+            }
+            None => Some(gone),
+        });
+        let Some(gone) = gone else { return };
         let bytes = standalone(|w| {
             w.tuple(3).atom("lariat_gone");
             self.names.write_conn(w, conn);
