@@ -57,7 +57,7 @@ arguments(#{node := Node} = Config) ->
     {ok, #program{}, {continue, run}}.
 init(#{node := Node} = Config) ->
     process_flag(trap_exit, true),
-    logger:update_process_metadata(#{edge => Node, domain => [lariat, program]}),
+    logger:update_process_metadata(#{edge => Node}),
     {ok, #program{config = Config}, {continue, run}}.
 
 %% @private
