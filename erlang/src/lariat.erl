@@ -147,12 +147,17 @@ monitor(Conn) ->
 demonitor(Ref) ->
     lariat_edge:demonitor(Ref).
 
-%% @doc Attaches an edge: a hidden node's name, or a map that also says which program to run.
--spec attach(lariat_edge_node:config()) -> ok | {error, already_attached | {bad_edge, term()}}.
+%% @doc Attaches an edge: a hidden node's name, or a map that also says which program to run
+%% (`lariat_edge_node:config()'); or `#{nif => Name, config => Config}', an edge in this VM, which is
+%% started (`lariat_edge_nif:config()'). `{bad_edge, Why}' is a mistake in what was given, `not_started' says
+%% why the edge in this VM could not be, and what to do about it.
+-spec attach(lariat_edge:config()) ->
+    ok | {error, already_attached | {bad_edge, Why :: term()} | {not_started, Why :: binary()}}.
 attach(Edge) ->
-    lariat_edge_node:attach(Edge).
+    lariat_edge:attach(Edge).
 
-%% @doc Lets go of an edge. It keeps its connections, unless its program is ours.
+%% @doc Lets go of an edge. It keeps its connections, unless its program is ours, or it is in this VM: then
+%% they close.
 -spec detach(lariat_picture:edge()) -> ok | {error, no_such_edge}.
 detach(Edge) ->
     lariat_edge:stop(Edge).

@@ -39,7 +39,8 @@
     | handler_crashes
     | handler_timeouts
     | handler_bad_answers
-    | answers_lost.
+    | answers_lost
+    | monitors_refused.
 
 %% @doc Makes the counters; does nothing when they exist already. Their reference lives in
 %% `persistent_term', which is never rewritten, so no collection of the whole VM is caused.
@@ -98,7 +99,8 @@ declared() ->
         {handler_crashes, "calls of handlers that crashed"},
         {handler_timeouts, "calls of handlers that were killed at their deadline"},
         {handler_bad_answers, "calls of handlers that answered what cannot be sent"},
-        {answers_lost, "answers and replies that could not be sent to their edge"}
+        {answers_lost, "answers and replies that could not be sent to their edge"},
+        {monitors_refused, "monitors of connections that an edge in this VM took no more of"}
     ].
 
 -spec index(name()) -> pos_integer().
@@ -132,4 +134,5 @@ index(handler_unknown) -> 27;
 index(handler_crashes) -> 28;
 index(handler_timeouts) -> 29;
 index(handler_bad_answers) -> 30;
-index(answers_lost) -> 31.
+index(answers_lost) -> 31;
+index(monitors_refused) -> 32.

@@ -7,16 +7,25 @@
 
 -compile({no_auto_import, [demonitor/1]}).
 
+-export([attach/1, configured/0]).
 -export([send/4, answer/4, call/3, call_all/2, info/1, stop/1]).
 %% For one connection.
 -export([is_conn/1, signal/3, monitor/1, demonitor/1]).
 
--export_type([failure/0]).
+-export_type([config/0, failure/0]).
 
--type failure() :: busy | noconnection.
+-type config() :: lariat_edge_node:config() | lariat_edge_nif:config().
+%% A map with the key `nif' is an edge in this VM, anything else a hidden node.
+
+-type failure() :: busy | noconnection | badarg.
+%% `badarg': what no edge understands. Only one in this VM looks before it takes it.
 
 -type answer() :: ok | {ok, term()} | {error, term()}.
 
+%% The edge's name, when this is a configuration of one; else what is wrong with it.
+-callback check(term()) -> {ok, lariat_picture:edge(), Config :: map()} | {error, Why :: term()}.
+%% What runs for an edge, in order: the link, whose specification is given, and what else it takes.
+-callback children(Config :: map(), supervisor:child_spec()) -> [supervisor:child_spec(), ...].
 %% Can it be spoken to at this moment? Must return at once.
 -callback connected(lariat_picture:edge()) -> boolean().
 %% Get there. Runs in a process of its own that may be killed, so it may take its time.
@@ -63,6 +72,45 @@
 %% For `info', which an operator types: long enough for a loaded edge, short enough to wait for.
 -define(INFO_TIMEOUT_MS, 2000).
 
+%% @doc Attaches an edge, from now on and again whenever it comes back.
+-spec attach(config()) ->
+    ok | {error, already_attached | {bad_edge, Why :: term()} | {not_started, Why :: binary()}}.
+attach(Config) ->
+    case check(Config) of
+        {ok, Module, Edge, Checked} -> lariat_edge_sup:attach(Module, Edge, Checked);
+        {error, Why} -> {error, {bad_edge, Why}}
+    end.
+
+%% @doc The edges of the application's environment: `edges', a list, and `edge', one of them.
+%% Crashes on what is not an edge, so that a mistake stops the start and not the traffic.
+-spec configured() -> [{module(), lariat_picture:edge(), Checked :: map()}].
+configured() ->
+    One = application:get_env(lariat, edge, []),
+    Configs = one_or_many(One) ++ application:get_env(lariat, edges, []),
+    [
+        case check(Config) of
+            {ok, Module, Edge, Checked} -> {Module, Edge, Checked};
+            {error, Why} -> error({bad_edge, Why})
+        end
+     || Config <- Configs
+    ].
+
+-spec one_or_many(term()) -> [term()].
+one_or_many(Configs) when is_list(Configs) -> Configs;
+one_or_many(Config) -> [Config].
+
+-spec check(term()) -> {ok, module(), lariat_picture:edge(), map()} | {error, term()}.
+check(Config) ->
+    Module =
+        case Config of
+            #{nif := _} -> lariat_edge_nif;
+            _ -> lariat_edge_node
+        end,
+    case Module:check(Config) of
+        {ok, Edge, Checked} -> {ok, Module, Edge, Checked};
+        {error, _} = Error -> Error
+    end.
+
 %% @doc Hands a message to an edge. `ok' says that the link took it, not that it arrived. `busy'
 %% says that the link is full, or that too much of what was sent before is still on its way.
 -spec send(
@@ -74,22 +122,33 @@
 send(Edge, Ids, Payload, Options) ->
     case lariat_picture:edge(Edge) of
         {ok, #{module := Module} = Row} ->
-            Terms = chunks(Ids),
-            Cost = lists:sum([lariat_wire:cost(Chunk, Payload) || Chunk <- Terms]),
-            Credit = maps:get(credit, Row, none),
-            case lariat_credit:take(Credit, Cost) of
-                busy ->
-                    lariat_counters:add(sends_out_of_credit, 1),
-                    {error, busy};
-                How ->
-                    Send = fun(Chunk) -> Module:send(Edge, Chunk, Payload, Options, How) end,
-                    {Result, Unsent} = send_all(Terms, Send),
-                    ok = settle(How, Credit, [lariat_wire:cost(Chunk, Payload) || Chunk <- Unsent]),
-                    Result
+            Send = fun(Chunk, How) -> Module:send(Edge, Chunk, Payload, Options, How) end,
+            case maps:get(credit, Row, none) of
+                none -> element(1, send_all(chunks(Ids), plain, Send));
+                Credit -> send_on(Credit, chunks(Ids), Payload, Send)
             end;
         error ->
             {error, noconnection}
     end.
+
+-type send() :: fun(([lariat_wire:id(), ...], credited | plain) -> ok | {error, failure()}).
+
+-spec send_on(lariat_credit:t(), [[lariat_wire:id(), ...], ...], lariat_wire:payload(), send()) ->
+    ok | {error, failure()}.
+send_on(Credit, Terms, Payload, Send) ->
+    case lariat_credit:take(Credit, cost(Terms, Payload)) of
+        busy ->
+            lariat_counters:add(sends_out_of_credit, 1),
+            {error, busy};
+        How ->
+            {Result, Unsent} = send_all(Terms, How, Send),
+            ok = settle(How, Credit, cost(Unsent, Payload)),
+            Result
+    end.
+
+-spec cost([[lariat_wire:id(), ...]], lariat_wire:payload()) -> non_neg_integer().
+cost(Terms, Payload) ->
+    lists:sum([lariat_wire:cost(Chunk, Payload) || Chunk <- Terms]).
 
 -spec chunks([lariat_wire:id(), ...]) -> [[lariat_wire:id(), ...], ...].
 chunks([_] = Ids) ->
@@ -101,19 +160,19 @@ chunks(Ids) ->
     [Chunk | chunks(Others)].
 
 %% Also answers what was not sent.
--spec send_all([Chunk], fun((Chunk) -> Result)) -> {Result, [Chunk]} when
-    Chunk :: [lariat_wire:id(), ...], Result :: ok | {error, failure()}.
-send_all([Chunk | Others] = Chunks, Send) ->
-    case Send(Chunk) of
+-spec send_all([Chunk], credited | plain, send()) -> {ok | {error, failure()}, [Chunk]} when
+    Chunk :: [lariat_wire:id(), ...].
+send_all([Chunk | Others] = Chunks, How, Send) ->
+    case Send(Chunk, How) of
         ok when Others =:= [] -> {ok, []};
-        ok -> send_all(Others, Send);
+        ok -> send_all(Others, How, Send);
         {error, _} = Error -> {Error, Chunks}
     end.
 
--spec settle(credited | plain, lariat_credit:t(), Unsent :: [pos_integer()]) -> ok.
+-spec settle(credited | plain, lariat_credit:t(), Unsent :: non_neg_integer()) -> ok.
 settle(plain, _, _) -> ok;
-settle(credited, Credit, []) -> lariat_credit:sent(Credit);
-settle(credited, Credit, Unsent) -> lariat_credit:give_back(Credit, lists:sum(Unsent)).
+settle(credited, Credit, 0) -> lariat_credit:sent(Credit);
+settle(credited, Credit, Unsent) -> lariat_credit:give_back(Credit, Unsent).
 
 %% @doc Answers a request of an edge. An answer that cannot be sent is counted: whoever asked is
 %% told by the edge, in time.
@@ -208,7 +267,7 @@ info(Edge) ->
     end.
 
 %% @doc Lets go of an edge: its connections leave the picture, but the edge keeps holding them
-%% unless its program is ours, which is stopped.
+%% unless its program is ours, or it is in this VM: then it is stopped.
 -spec stop(lariat_picture:edge()) -> ok | {error, no_such_edge}.
 stop(Edge) ->
     case lariat_picture:edge(Edge) of

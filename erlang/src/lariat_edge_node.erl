@@ -8,9 +8,8 @@
 
 -behaviour(lariat_edge).
 
-%% API.
--export([attach/1, configured/0]).
 %% lariat_edge.
+-export([check/1, children/2]).
 -export([connected/1, connect/1, subscribe/1, change/2, heard/2]).
 -export([send/5, answer/4, call/2, info/1, stop/1]).
 
@@ -33,6 +32,9 @@
 %% A tag of a call to an alias is an improper list: gen:reply/2 documents it by its code only.
 -dialyzer({no_improper_lists, call/2}).
 
+%% A program is asked to stop gracefully first; see lariat_edge_program for its own limit.
+-define(PROGRAM_SHUTDOWN_MS, 15000).
+
 %% The name under which an edge takes commands. Any other name would do for sends.
 -define(SERVER, lariat).
 
@@ -40,27 +42,34 @@
 %% attached and asked for credit.
 -define(CREDITED, lariat_credited).
 
-%% @doc Attaches to a hidden node, from now on and again whenever it comes back.
--spec attach(config()) -> ok | {error, already_attached | {bad_edge, term()}}.
-attach(Config) ->
-    case check(Config) of
-        {ok, Checked} -> lariat_edge_sup:attach(?MODULE, Checked);
-        error -> {error, {bad_edge, Config}}
-    end.
+%% @doc The node, when that is a configuration.
+-spec check(term()) -> {ok, node(), #{node := node(), _ => _}} | {error, term()}.
+check(Node) when is_atom(Node) ->
+    case check(#{node => Node}) of
+        {ok, _, _} = Checked -> Checked;
+        {error, _} -> {error, Node}
+    end;
+check(#{node := Node} = Config) when is_atom(Node) ->
+    Known = maps:without([node, command, args, cd, env], Config) =:= #{},
+    case string:split(atom_to_list(Node), "@", all) of
+        [[_ | _], [_ | _]] when Known -> {ok, Node, Config};
+        _ -> {error, Config}
+    end;
+check(Config) ->
+    {error, Config}.
 
-%% @doc The edges of the application's environment: `edges', a list, and `edge', one of them.
-%% Crashes on what is not an edge, so that a mistake stops the start and not the traffic.
--spec configured() -> [{module(), #{node := node(), _ => _}}].
-configured() ->
-    One = application:get_env(lariat, edge, []),
-    Configs = one_or_many(One) ++ application:get_env(lariat, edges, []),
-    [
-        case check(Config) of
-            {ok, Checked} -> {?MODULE, Checked};
-            error -> error({bad_edge, Config})
-        end
-     || Config <- Configs
-    ].
+%% @doc The program, when that is ours.
+-spec children(#{node := node(), _ => _}, supervisor:child_spec()) -> [supervisor:child_spec(), ...].
+children(#{node := Node, command := _} = Config, Link) ->
+    Program = #{
+        id => {program, Node},
+        start => {lariat_edge_program, start_link, [Config]},
+        shutdown => ?PROGRAM_SHUTDOWN_MS
+    },
+    %% The link first: it is there for every node, so a second attach stops at it.
+    [Link, Program];
+children(#{}, Link) ->
+    [Link].
 
 %% @doc Is there a link between the nodes?
 -spec connected(node()) -> boolean().
@@ -161,19 +170,3 @@ signal(Name, Node, Term, How) ->
         nosuspend -> {error, busy};
         noconnect -> {error, noconnection}
     end.
-
--spec check(term()) -> {ok, #{node := node(), _ => _}} | error.
-check(Node) when is_atom(Node) ->
-    check(#{node => Node});
-check(#{node := Node} = Config) when is_atom(Node) ->
-    Known = maps:without([node, command, args, cd, env], Config) =:= #{},
-    case string:split(atom_to_list(Node), "@", all) of
-        [[_ | _], [_ | _]] when Known -> {ok, Config};
-        _ -> error
-    end;
-check(_) ->
-    error.
-
--spec one_or_many(term()) -> [term()].
-one_or_many(Configs) when is_list(Configs) -> Configs;
-one_or_many(Config) -> [Config].

@@ -343,7 +343,11 @@ not_connected(Crash) -> Crash.
 -spec show(lariat_picture:edge_state(), #link{}) -> ok.
 show(State, #link{module = Module, edge = Edge, news = News, credit = Credit}) ->
     Row = #{
-        module => Module, state => State, epoch => lariat_news:epoch(News), credit => Credit
+        module => Module,
+        state => State,
+        epoch => lariat_news:epoch(News),
+        credit => Credit,
+        link => self()
     },
     lariat_picture:set_edge(Edge, Row).
 

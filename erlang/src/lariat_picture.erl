@@ -35,6 +35,7 @@
     module := module(),
     state := edge_state(),
     epoch := lariat_wire:epoch() | none,
+    link => pid(),
     %% What may be sent to it; absent means none.
     credit => lariat_credit:t()
 }.

@@ -17,9 +17,9 @@
 
 -export_type([reason/0, outcome/0, failure/0]).
 
--type failure() :: busy | noconnection | timeout | term().
+-type failure() :: busy | noconnection | badarg | timeout | term().
 %% `busy': the link is full or the edge's credit used up, send again later. `noconnection': the
-%% edge is not connected.
+%% edge is not connected. `badarg': an edge in this VM understands no such ids; others would drop it.
 %% What only `call' and `close' have: `timeout', and what the edge itself answers, such as
 %% `overloaded' or `stopping'.
 

@@ -1,7 +1,7 @@
 %%% The top of the tree, and the owner of the tables.
 %%%
 %%% Supervises and owns, no more. The tables belong here so that they outlive every writer;
-%%% logins and handlers come before edges so that an edge's first message finds the processes.
+%%% monitors, logins and handlers come before edges so that an edge's first message finds the processes.
 -module(lariat_sup).
 
 -behaviour(supervisor).
@@ -23,6 +23,7 @@ init([]) ->
     ok = lariat_picture:create_tables(),
     ok = lariat_handled:create_table(),
     Logins = #{id => lariat_logins, start => {lariat_logins, start_link, []}},
+    Monitors = #{id => lariat_monitors, start => {lariat_monitors, start_link, []}},
     Handlers = #{
         id => lariat_handler_sup,
         start => {lariat_handler_sup, start_link, []},
@@ -33,4 +34,6 @@ init([]) ->
         start => {lariat_edge_sup, start_link, []},
         type => supervisor
     },
-    {ok, {#{strategy => one_for_one, intensity => 3, period => 30}, [Logins, Handlers, Edges]}}.
+    {ok, {#{strategy => one_for_one, intensity => 3, period => 30}, [
+        Monitors, Logins, Handlers, Edges
+    ]}}.

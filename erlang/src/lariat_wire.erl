@@ -72,6 +72,7 @@
     | {close_all, PerSecond :: pos_integer()}
     | {connections, id()}
     | info
+    | {answer, ask_ref(), answer()}
     | {attach, pid(), map()}
     | detach.
 
