@@ -9,6 +9,7 @@ use std::hash::BuildHasher;
 use bytes::Bytes;
 
 use super::outbox::Outbox;
+use super::pieces::Kept;
 use super::{Framing, Hub, Output, Sockets, WhenFull};
 use crate::wire::Reason;
 
@@ -88,9 +89,10 @@ impl<S: BuildHasher> Hub<S> {
     pub(super) fn enqueue(
         &mut self,
         slot: u32,
-        frame: Bytes,
+        frame: impl Into<Kept>,
         written: usize,
     ) -> Result<(), Refused> {
+        let frame = frame.into();
         let length = frame.len() - written;
         if self.queued_bytes + length > self.limits.outbox_total_bytes_max {
             self.shed(length);

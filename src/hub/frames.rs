@@ -1,11 +1,14 @@
 //! The frames of one message: each made when first asked for, once for all who read it alike.
 //!
+//! A large payload is not copied: what goes before and behind it is made, and all three leave with one call.
+//!
 //! Scratch space that the hub reuses for each message, so that the common case (the socket takes
 //! everything) allocates nothing. It decides nothing but whether compressing is worth its while.
 
 use bytes::Bytes;
 
 use super::framing::Framing;
+use super::pieces::{Frame, Kept};
 use crate::websocket::{Deflater, Window};
 use crate::wire::Message;
 
@@ -18,12 +21,22 @@ const DEFLATE_BYTES_MIN: usize = 256;
 /// Nor are longer ones: a shard has others to serve, and compresses some 100 MB a second.
 const DEFLATE_BYTES_MAX: usize = 1024 * 1024;
 
+/// A payload from here on is not copied into a frame: copying it takes longer than a call with three
+/// pieces takes beyond one with one. Tests have messages of both kinds without their size.
+const LARGE_BYTES_MIN: usize = if cfg!(test) { 64 } else { 16 * 1024 };
+
+/// And one from here on waits as it is. A payload may be a slice of what a link has read at once, 256 KiB
+/// at most: so what waits keeps at most four times the bytes alive that it counts.
+const KEPT_BYTES_MIN: usize = if cfg!(test) { 96 } else { 64 * 1024 };
+
 /// The frames of one message, made when first asked for.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
     scratch: [Vec<u8>; FRAMINGS],
+    /// Where in it the payload goes that is not copied.
+    gaps: [Option<usize>; FRAMINGS],
     ready: [bool; FRAMINGS],
-    shared: [Option<Bytes>; FRAMINGS],
+    shared: [Option<Kept>; FRAMINGS],
     /// By window; made when first needed.
     deflaters: [Option<Box<Deflater>>; 2],
     deflated: Vec<u8>,
@@ -46,28 +59,49 @@ impl Frames {
     }
 
     /// The frame of `message`, which must be the same since [`Frames::clear`].
-    pub(super) fn frame(&mut self, framing: Framing, message: &Message) -> &[u8] {
+    pub(super) fn frame<'a>(&'a mut self, framing: Framing, message: &'a Message) -> Frame<'a> {
         let place = framing as usize;
         if !self.ready[place] {
             self.make(framing, message);
             self.ready[place] = true;
         }
-        &self.scratch[place]
+        let made = &self.scratch[place];
+        match self.gaps[place] {
+            None => Frame {
+                head: made,
+                payload: &[],
+                tail: &[],
+            },
+            Some(gap) => Frame {
+                head: &made[..gap],
+                payload: &message.payload,
+                tail: &made[gap..],
+            },
+        }
     }
 
-    /// The same bytes, to be kept: copied once for all the outboxes that need them.
-    pub(super) fn share(&mut self, framing: Framing, message: &Message) -> Bytes {
+    /// The same bytes, to be kept: copied once for all the outboxes that need them, a large payload not
+    /// at all.
+    pub(super) fn share(&mut self, framing: Framing, message: &Message) -> Kept {
         let place = framing as usize;
         if self.shared[place].is_none() {
-            let copied = Bytes::copy_from_slice(self.frame(framing, message));
-            self.shared[place] = Some(copied);
+            let frame = self.frame(framing, message);
+            let kept = if frame.payload.len() >= KEPT_BYTES_MIN {
+                let [head, tail] = [frame.head, frame.tail].map(Bytes::copy_from_slice);
+                Kept::Parts(Box::new([head, message.payload.clone(), tail]))
+            } else {
+                frame.copy().into()
+            };
+            self.shared[place] = Some(kept);
         }
         self.shared[place].clone().expect("shared was filled above")
     }
 
     fn make(&mut self, framing: Framing, message: &Message) {
         let out = &mut self.scratch[framing as usize];
+        let gap = &mut self.gaps[framing as usize];
         out.clear();
+        *gap = None;
         let is_worth = (DEFLATE_BYTES_MIN..=DEFLATE_BYTES_MAX).contains(&message.payload.len());
         match framing.window() {
             Some(window) if is_worth => {
@@ -76,7 +110,14 @@ impl Frames {
                     self.deflaters[place].get_or_insert_with(|| Box::new(Deflater::new(window)));
                 framing.frame_deflated(message, deflater, &mut self.deflated, out);
             }
-            _ => framing.frame(message, out),
+            _ => {
+                if message.payload.len() >= LARGE_BYTES_MIN {
+                    *gap = framing.around(message, out);
+                }
+                if gap.is_none() {
+                    framing.frame(message, out);
+                }
+            }
         }
     }
 }
@@ -107,7 +148,7 @@ mod tests {
             for framing in [Framing::WebSocketDeflated, Framing::WebSocketDeflatedSmall] {
                 let message = Message::new(payload.clone());
                 frames.clear();
-                let frame = frames.frame(framing, &message).to_vec();
+                let frame = frames.frame(framing, &message).copy();
                 assert_eq!(
                     frame[0] & 0x40 != 0,
                     is_compressed,

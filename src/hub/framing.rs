@@ -193,7 +193,45 @@ impl Framing {
         }
     }
 
-    /// The same, compressed; unless that makes it no smaller.
+    /// Writes what goes out before the payload of `message` and what goes out behind it, for those who do
+    /// not copy the payload itself, and says where the one ends. `None`, and nothing is written, when
+    /// the payload does not go out as it is: an event of several lines, or JSON.
+    pub(super) fn around(self, message: &Message, out: &mut Vec<u8>) -> Option<usize> {
+        let length = message.payload.len();
+        let tail: &[u8] = match self {
+            Framing::Plain => b"",
+            Framing::Chunked => {
+                chunk_head(length, out);
+                b"\r\n"
+            }
+            Framing::WebSocket | Framing::WebSocketDeflated | Framing::WebSocketDeflatedSmall => {
+                websocket::write_head(opcode_of(message), false, length, out);
+                b""
+            }
+            Framing::PlainSse | Framing::ChunkedSse => {
+                if memchr::memchr2(b'\r', b'\n', &message.payload).is_some() {
+                    return None;
+                }
+                let mut before = Vec::new();
+                fields(message, &mut before);
+                before.extend_from_slice(DATA);
+                if self == Framing::PlainSse {
+                    out.append(&mut before);
+                    EVENT_END
+                } else {
+                    chunk_head(before.len() + length + EVENT_END.len(), out);
+                    out.append(&mut before);
+                    b"\n\n\r\n"
+                }
+            }
+            Framing::Poll => return None,
+        };
+        let end = out.len();
+        out.extend_from_slice(tail);
+        Some(end)
+    }
+
+    /// Writes the frame of `message`, compressed; unless that makes it no smaller.
     pub(super) fn frame_deflated(
         self,
         message: &Message,
@@ -253,7 +291,13 @@ fn chunk_head(size: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn event(message: &Message, out: &mut Vec<u8>) {
+/// What an event's lines begin with.
+const DATA: &[u8] = b"data: ";
+
+/// The end of its last line, and an empty one.
+const EVENT_END: &[u8] = b"\n\n";
+
+fn fields(message: &Message, out: &mut Vec<u8>) {
     if let Some(meta) = message.meta.as_deref() {
         for (field, value) in [("event: ", &meta.event), ("id: ", &meta.id)] {
             if let Some(value) = value {
@@ -263,12 +307,16 @@ fn event(message: &Message, out: &mut Vec<u8>) {
             }
         }
     }
+}
+
+fn event(message: &Message, out: &mut Vec<u8>) {
+    fields(message, out);
     let mut rest: &[u8] = &message.payload;
     loop {
-        out.extend_from_slice(b"data: ");
+        out.extend_from_slice(DATA);
         let Some(at) = memchr::memchr2(b'\r', b'\n', rest) else {
             out.extend_from_slice(rest);
-            out.extend_from_slice(b"\n\n");
+            out.extend_from_slice(EVENT_END);
             return;
         };
         out.extend_from_slice(&rest[..at]);
@@ -394,6 +442,28 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_around_a_payload_and_the_payload_are_the_frame(payload in "[ab\n]{0,40}", text in any::<bool>()) {
+            let meta = EventMeta { event: Some("news".into()), id: None };
+            let message = Message {
+                form: if text { Form::Text } else { Form::Binary },
+                meta: text.then(|| Box::new(meta)),
+                ..Message::new(payload.clone() + "x")
+            };
+            for framing in Framing::ALL {
+                let (mut whole, mut around) = (Vec::new(), Vec::new());
+                framing.frame(&message, &mut whole);
+                if let Some(gap) = framing.around(&message, &mut around) {
+                    let tail = around.split_off(gap);
+                    prop_assert_eq!([&around, &message.payload[..], &tail].concat(), whole);
+                } else {
+                    prop_assert!(around.is_empty());
+                    let is_event = matches!(framing, Framing::PlainSse | Framing::ChunkedSse);
+                    prop_assert!(framing == Framing::Poll || is_event && payload.contains('\n'));
+                }
+            }
+        }
+
         #[test]
         fn a_chunked_event_is_the_event_in_a_chunk(payload in prop::collection::vec(any::<u8>(), 0..600)) {
             let message = Message::new(payload);

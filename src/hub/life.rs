@@ -47,7 +47,7 @@ impl<S: BuildHasher> Hub<S> {
             let written = if congested {
                 Some(0)
             } else {
-                sockets.write(slot, frame)
+                frame.write(slot, sockets)
             };
             match written {
                 Some(written) if written == length => Ok(()),

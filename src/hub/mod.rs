@@ -24,6 +24,7 @@ mod index;
 mod life;
 mod mode;
 mod outbox;
+mod pieces;
 mod polls;
 #[cfg(test)]
 mod simulation;

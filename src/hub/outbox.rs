@@ -11,6 +11,7 @@ use std::io::IoSlice;
 use bytes::{Buf, Bytes};
 
 use super::framing::{Farewell, Framing};
+use super::pieces::Kept;
 use crate::wire::Reason;
 
 /// What waits, in the order in which it goes out; the first may be partly written.
@@ -31,7 +32,7 @@ pub(super) struct Outbox {
 #[derive(Debug)]
 enum Waiting {
     /// The frame of a message.
-    Message(Bytes),
+    Message(Kept),
     /// So many messages were dropped here. Has its frame once it was to be written.
     Gap { lost: u64, frame: Option<Bytes> },
     /// What the protocol itself has to say; at most one that is whole, ahead of all that is.
@@ -59,26 +60,32 @@ pub(super) struct Ending {
 }
 
 impl Waiting {
-    fn frame(&self) -> &[u8] {
+    /// In their order; a gap that is not told yet has none.
+    fn pieces(&self) -> &[Bytes] {
         match self {
-            Waiting::Message(frame) | Waiting::Aside(frame) => frame,
-            Waiting::Gap { frame, .. } => frame.as_deref().unwrap_or_default(),
+            Waiting::Message(frame) => frame.pieces(),
+            Waiting::Aside(frame) => std::slice::from_ref(frame),
+            Waiting::Gap { frame, .. } => frame.as_slice(),
         }
+    }
+
+    fn len(&self) -> usize {
+        self.pieces().iter().map(Bytes::len).sum()
     }
 }
 
 impl Outbox {
-    /// How many frames one `writev` takes: the kernel's own limit (`UIO_MAXIOV`) is 1,024, and
+    /// How many frames, or pieces of large ones, one `writev` takes: the kernel's own limit (`UIO_MAXIOV`) is 1,024, and
     /// beyond a few dozen small frames the call's cost no longer shows.
     const GATHER_MAX: usize = 64;
 
     /// Adds what is left of a message's frame, of which the socket has taken `written` bytes.
-    pub(super) fn push(&mut self, frame: Bytes, written: usize) {
-        let rest = frame.slice(written..);
+    pub(super) fn push(&mut self, mut frame: Kept, written: usize) {
+        frame.advance(written);
         self.is_started |= self.waiting.is_empty() && written > 0;
-        self.bytes += rest.len();
+        self.bytes += frame.len();
         self.messages += 1;
-        self.waiting.push_back(Waiting::Message(rest));
+        self.waiting.push_back(Waiting::Message(frame));
     }
 
     /// Puts what the protocol has to say ahead of what has not begun to go out; of two the later is said.
@@ -190,7 +197,10 @@ impl Outbox {
     /// What waits, in order; for those who frame it themselves.
     pub(super) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
         self.waiting.iter().map(|waiting| match waiting {
-            Waiting::Message(frame) | Waiting::Aside(frame) => Entry::Message(frame),
+            // Those who frame it themselves have it in one piece.
+            Waiting::Message(_) | Waiting::Aside(_) => {
+                Entry::Message(waiting.pieces().first().map_or(&[], |piece| piece))
+            }
             Waiting::Gap { lost, .. } => Entry::Lost(*lost),
         })
     }
@@ -200,8 +210,10 @@ impl Outbox {
         self.tell_gaps(framing);
         let mut slices = [IoSlice::new(&[]); Self::GATHER_MAX];
         let mut count = 0;
-        for (slice, waiting) in slices.iter_mut().zip(&self.waiting) {
-            *slice = IoSlice::new(waiting.frame());
+        let pieces = self.waiting.iter().flat_map(Waiting::pieces);
+        let pieces = pieces.filter(|piece| !piece.is_empty());
+        for (slice, piece) in slices.iter_mut().zip(pieces) {
+            *slice = IoSlice::new(piece);
             count += 1;
         }
         (slices, count)
@@ -212,20 +224,23 @@ impl Outbox {
         self.bytes -= written;
         while written > 0 {
             let first = self.waiting.front_mut();
-            let (Waiting::Message(frame)
-            | Waiting::Aside(frame)
-            | Waiting::Gap {
-                frame: Some(frame), ..
-            }) = first.expect("the socket took no more than it was given")
-            else {
-                unreachable!("what was written has a frame");
-            };
-            if frame.len() > written {
-                frame.advance(written);
+            let first = first.expect("the socket took no more than it was given");
+            let length = first.len();
+            if length > written {
+                match first {
+                    Waiting::Message(frame) => frame.advance(written),
+                    Waiting::Aside(frame)
+                    | Waiting::Gap {
+                        frame: Some(frame), ..
+                    } => frame.advance(written),
+                    Waiting::Gap { frame: None, .. } => {
+                        unreachable!("what was written has a frame")
+                    }
+                }
                 self.is_started = true;
                 return;
             }
-            written -= frame.len();
+            written -= length;
             self.is_started = false;
             if let Some(Waiting::Message(_)) = self.waiting.pop_front() {
                 self.messages -= 1;
@@ -284,7 +299,7 @@ impl Outbox {
 
     fn remove(&mut self, place: usize) -> Waiting {
         let removed = self.waiting.remove(place).expect("it is there");
-        self.bytes -= removed.frame().len();
+        self.bytes -= removed.len();
         self.messages -= usize::from(matches!(removed, Waiting::Message(_)));
         removed
     }

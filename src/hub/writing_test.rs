@@ -140,3 +140,63 @@ fn more_than_one_call_takes_leaves_in_several() {
         .collect();
     assert_eq!(pieces, [64, 64, 22]);
 }
+
+/// Where the pieces of a call lie and how long they are.
+fn only(calls: &[Call]) -> &[(usize, usize)] {
+    assert_eq!(calls.len(), 1);
+    &calls[0].1
+}
+
+#[test]
+fn a_large_payload_leaves_from_where_it_lies_and_waits_there() {
+    let payload = "x".repeat(150);
+    for (framing, before, behind) in [
+        (Framing::Chunked, "96\r\n".len(), "\r\n".len()),
+        (Framing::Plain, 0, 0),
+        (Framing::PlainSse, "data: ".len(), "\n\n".len()),
+        (Framing::ChunkedSse, "9e\r\ndata: ".len(), "\n\n\r\n".len()),
+        (Framing::WebSocket, 4, 0),
+    ] {
+        let (mut hub, conns, mut sockets) = hub(&[framing]);
+        let message = Message::new(payload.clone());
+        let at = message.payload.as_ptr() as usize;
+        hub.handle_message(&ids(1), &message, &mut sockets);
+        let calls = sockets.take();
+        let pieces = only(&calls);
+        let lengths: Vec<usize> = pieces.iter().map(|(_, length)| *length).collect();
+        assert_eq!((lengths, pieces[1].0), (vec![before, 150, behind], at));
+
+        sockets.room = before + 100;
+        hub.handle_message(&ids(1), &message, &mut sockets);
+        sockets.take();
+        assert_eq!(hub.queued_bytes(), 50 + behind);
+        sockets.room = 20;
+        hub.handle_writable(conns[0].slot, &mut sockets);
+        assert_eq!(only(&sockets.take())[0], (at + 100, 50), "{framing:?}");
+        sockets.room = ALL;
+        hub.handle_writable(conns[0].slot, &mut sockets);
+        assert_eq!(only(&sockets.take())[0], (at + 120, 30));
+        assert_eq!((hub.queued_bytes(), hub.congested()), (0, 0));
+    }
+}
+
+#[test]
+fn what_might_hold_much_else_or_must_be_transformed_is_copied() {
+    let (mut hub, conns, mut sockets) = hub(&[Framing::Plain, Framing::PlainSse]);
+    // Large enough to be written as it lies, not to wait there: it may be a slice of much more.
+    let message = Message::new("x".repeat(80));
+    let at = message.payload.as_ptr() as usize;
+    sockets.room = 30;
+    hub.handle_message(&Ids::One(Id::Int(0)), &message, &mut sockets);
+    assert_eq!(only(&sockets.take())[1], (at, 80));
+    hub.handle_writable(conns[0].slot, &mut sockets);
+    let calls = sockets.take();
+    let rest = only(&calls);
+    assert_eq!((rest.len(), rest[0].1), (1, 50));
+    assert!(!(at..at + 80).contains(&rest[0].0), "it has been copied");
+
+    sockets.room = ALL;
+    let lines = Message::new("line\n".repeat(40));
+    hub.handle_message(&Ids::One(Id::Int(1)), &lines, &mut sockets);
+    assert_eq!(only(&sockets.take()).len(), 1, "an event of many lines");
+}

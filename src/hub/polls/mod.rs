@@ -29,6 +29,7 @@ pub use cursor::{Cursor, NoCursor};
 
 use super::congestion::Refused;
 use super::outbox::{Entry, Outbox};
+use super::pieces::Kept;
 use super::{Hub, Output, Sockets, WhenFull};
 use crate::wire::{Conn, Id, Reason};
 
@@ -295,7 +296,7 @@ impl<S: BuildHasher> Hub<S> {
     }
 
     /// A message for a poll: it waits at least until the end of the turn.
-    pub(super) fn deliver_poll(&mut self, slot: u32, frame: Bytes) -> Result<(), Refused> {
+    pub(super) fn deliver_poll(&mut self, slot: u32, frame: Kept) -> Result<(), Refused> {
         let held = self.slots.get(slot).expect("the caller has seen it");
         let limits = self.limits;
         let is_full = held.outbox.as_ref().is_some_and(|outbox| {
