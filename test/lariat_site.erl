@@ -7,7 +7,7 @@
 
 -export([start/1, start_alone/1, stop/1]).
 -export([edge/2, edge/3, erlang/2, erlang/3, erlang/4, plain_erlang/2, plain_erlang/3]).
--export([kill/1, terminate/1, ended/1, await_log/2, log/1]).
+-export([run/3, kill/1, terminate/1, ended/1, await_log/2, log/1]).
 -export([call/4, await/2, root/0, program/0, tools/0, metric/2, value/2, memory_kb/2, free_port/0]).
 
 -export_type([site/0, edge/0, erlang/0]).
@@ -321,7 +321,9 @@ signal(Name, OsPid) ->
     _ = os:cmd(io_lib:format("kill -~s ~b", [Name, OsPid])),
     ok.
 
-%% A program and a process that keeps what it says. It lives as long as the test case.
+%% @doc A program and a process that keeps what it says. It lives as long as the test case.
+-spec run(file:filename(), [string()], [{string(), string()}]) ->
+    #{runner := pid(), os_pid := pos_integer()}.
 run(Program, Args, Env) ->
     Owner = self(),
     Runner = spawn(fun() -> run(Owner, Program, Args, Env) end),

@@ -188,11 +188,13 @@ is_short(Id) -> is_small(Id).
 is_small(Term) ->
     erlang:external_size(Term) =< ?COMMAND_MAX.
 
--spec load() -> ok.
+-spec load() -> ok | {error, term()}.
 load() ->
-    %% What fails is said by who needs it. A file that is there and cannot be loaded is said here, too.
     case erlang:load_nif(library(), 0) of
         ok -> ok;
+        %% Edges of the library that is there run, and this is another one: the code that knows them stays.
+        {error, {upgrade, _}} = Error -> Error;
+        %% What else fails is said by who needs it.
         {error, {Why, Text}} ->
             ok = persistent_term:put({?MODULE, not_loaded}, {Why, Text})
     end.

@@ -3,7 +3,7 @@
 //! Nothing here waits on a scheduler but the start, which runs on a dirty one. What takes long, the end above
 //! all, is done by the thread of `commands`, which owns the runtime.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lariat::bridge::{self, Bridge, Busy};
@@ -25,6 +25,9 @@ const WORKERS_MAX: usize = 4;
 
 /// Open files that are left to the VM and to the application.
 const VM_OPEN_FILES: usize = 256;
+
+/// Edges of this build that have not ended.
+pub(crate) static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
 /// A running edge, or one that has ended: terms that are its may be around for long.
 pub(crate) struct Edge {
@@ -65,6 +68,7 @@ pub(crate) fn start(start: Start, name: Atom, starter: LocalPid) -> Result<Arc<E
         Ok((edge, receiver)) => {
             let running = Arc::clone(&edge);
             commands::spawn(running, receiver, runtime)?;
+            RUNNING.fetch_add(1, Ordering::AcqRel);
             Ok(edge)
         }
         Err(error) => {
@@ -176,6 +180,7 @@ impl Edge {
 
     /// Everything has been taken down: tells those who wait.
     pub(crate) fn ended(&self) {
+        RUNNING.fetch_sub(1, Ordering::AcqRel);
         let waiting = {
             let mut end = self.end();
             end.has_ended = true;

@@ -8,6 +8,7 @@
 //! * The resource of an edge: made, found in a term, monitored by, and freed through the calls of
 //!   `erl_nif`. Its type has a name that is this mapping's alone (an address in it, and the library is never
 //!   unmapped: `build.rs`), so an object made by another build is never looked into.
+//! * What builds show each other ([`Shown`]), so that none takes the place of one whose edges run.
 //! * [`term`] reads bytes that we wrote ourselves, so atoms that are new to the VM are ours, and few.
 //!
 //! A panic in a callback ends there: it would otherwise unwind into C, which aborts the VM.
@@ -17,7 +18,7 @@ use std::ffi::{CString, c_int, c_void};
 use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use rustler::codegen_runtime::inventory;
@@ -29,7 +30,7 @@ use rustler::sys::{
 };
 use rustler::{Decoder, Encoder, Env, Error, LocalPid, NifResult, Term};
 
-use crate::edge::Edge;
+use crate::edge::{self, Edge};
 use crate::log;
 
 /// Found by its name when the library is loaded.
@@ -54,17 +55,46 @@ extern "C" fn nif_init() -> *const ErlNifEntry {
     &raw const entry.0
 }
 
-unsafe extern "C" fn load(env: *mut ErlNifEnv, _data: *mut *mut c_void, _: ErlNifTerm) -> c_int {
+/// What every build of this library shows the one that is to take its place. Its layout is for ever.
+#[repr(C)]
+struct Shown {
+    /// That it is this.
+    mark: [u8; 8],
+    running: &'static AtomicUsize,
+}
+
+static SHOWN: Shown = Shown {
+    mark: *b"lariat 1",
+    running: &edge::RUNNING,
+};
+
+unsafe extern "C" fn load(env: *mut ErlNifEnv, data: *mut *mut c_void, _: ErlNifTerm) -> c_int {
+    // Safety: the VM keeps what is written there for `upgrade`.
+    unsafe { data.write((&raw const SHOWN).cast_mut().cast()) };
     c_int::from(!set_up(env))
 }
 
+/// Not while edges of another build run: nobody could reach them through this one.
 unsafe extern "C" fn upgrade(
     env: *mut ErlNifEnv,
-    _data: *mut *mut c_void,
-    _old_data: *mut *mut c_void,
-    _: ErlNifTerm,
+    data: *mut *mut c_void,
+    old_data: *mut *mut c_void,
+    none: ErlNifTerm,
 ) -> c_int {
-    c_int::from(!set_up(env))
+    // Safety: what `load` of some build has written, or null; that build stays mapped. Only its mark is
+    // looked at before it is known to be what we think.
+    let is_left_alone = unsafe {
+        let before: *const Shown = old_data.read().cast_const().cast();
+        before.is_null()
+            || ptr::eq(before, &raw const SHOWN)
+            || (&raw const (*before).mark).read() != SHOWN.mark
+            || (*before).running.load(Ordering::Acquire) == 0
+    };
+    if !is_left_alone {
+        return 1;
+    }
+    // Safety: as the VM has called us.
+    unsafe { load(env, data, none) }
 }
 
 /// The type of all edges' resources; null before the library is loaded.
