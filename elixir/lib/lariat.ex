@@ -161,7 +161,7 @@ defmodule Lariat do
 
   Takes what the key `:edges` of the application's environment takes; see also `start_link/1`.
   """
-  @spec attach(:lariat_edge_node.config()) :: :ok | {:error, term}
+  @spec attach(:lariat_edge.config()) :: :ok | {:error, term}
   defdelegate attach(edge), to: :lariat
 
   @doc "Lets go of an edge. It keeps its connections, unless it is ours: in this VM, or our program."

@@ -81,7 +81,7 @@ Application.put_env(:mnesia, :dir, String.to_charlist(dir))
 Application.put_env(:lariat, :handlers, [{"hello", Lariat.Hello, "hello "}])
 {:ok, _} = Application.ensure_all_started(:lariat)
 
-ExUnit.start(capture_log: true)
+ExUnit.start(capture_log: true, timeout: 300_000)
 
 ExUnit.after_suite(fn _ ->
   :stopped = :mnesia.stop()
