@@ -4,17 +4,31 @@
 -include_lib("common_test/include/ct.hrl").
 
 -export([all/0, suite/0, init_per_testcase/2, end_per_testcase/2]).
--export([chat/1, feed/1]).
+-export([chat/1, feed/1, live/1]).
 
 -import(lariat_site, [call/4, await/2]).
 
 all() ->
-    [chat, feed].
+    [chat, feed, live].
 
 suite() ->
     [{timetrap, {minutes, 10}}].
 
-%% The case's name is the example's.
+%% The case's name is the example's. This one is an application of Mix, with its edge in the same VM.
+init_per_testcase(live, Config) ->
+    Dir = ?config(priv_dir, Config),
+    Example = filename:join([lariat_site:root(), "examples", "live"]),
+    %% Elixir is the system's, and goes with the system's Erlang.
+    Path = [Of || Of <- string:lexemes(os:getenv("PATH"), ":"), string:find(Of, "/_otp/") =:= nomatch],
+    Env = [
+        {"PATH", lists:flatten(lists:join(":", Path))},
+        {"HTTP_PORT", "0"},
+        {"LIVE_DIR", filename:join(Dir, "mnesia-live")}
+    ],
+    Args = ["-C", Example, "mix", "run", "--no-halt"],
+    Program = lariat_site:run(os:find_executable("env"), Args, Env),
+    Http = lariat_site:await_log(Program, "the feed is at http://127.0.0.1:([0-9]+)/"),
+    [{edge, Program#{http => Http}}, {browser, lariat_browser:start(Dir)} | Config];
 init_per_testcase(Case, Config) ->
     Dir = ?config(priv_dir, Config),
     Site = lariat_site:start(Dir),
@@ -38,6 +52,9 @@ init_per_testcase(Case, Config) ->
     lariat_attached:up(App, Node),
     [{site, Site}, {edge, Edge}, {app, App}, {browser, lariat_browser:start(Dir)} | Config].
 
+end_per_testcase(live, Config) ->
+    lariat_browser:stop(?config(browser, Config)),
+    lariat_site:kill(?config(edge, Config));
 end_per_testcase(_Case, Config) ->
     lariat_browser:stop(?config(browser, Config)),
     lariat_site:stop(?config(site, Config)).
@@ -77,6 +94,21 @@ feed(Config) ->
     _ = lariat_browser:eval(Browser, typed("text", "mine", "post")),
     ok = lariat_browser:wait_text(Browser, "#posts li", "alicemine"),
     {405, _, _} = lariat_client:get(Http, "/post/bob"),
+    unharmed(Edge).
+
+%% Alice reads what Bob says, and how the VM is that holds her.
+live(Config) ->
+    #{http := Http} = Edge = ?config(edge, Config),
+    Browser = ?config(browser, Config),
+    ok = lariat_browser:open(Browser, page(Http, "alice")),
+    ok = lariat_browser:wait_text(Browser, "#status", "connected"),
+    ok = lariat_browser:wait_text(Browser, "#readers", "1 reading"),
+    {204, _, _} = post(Http, "/say/bob", "hello <b>alice</b>"),
+    ok = lariat_browser:wait_text(Browser, "#said li", "bobhello <b>alice</b>"),
+    _ = lariat_browser:eval(Browser, typed("text", "hello bob", "say")),
+    ok = lariat_browser:wait_text(Browser, "#said li", "alicehello bob"),
+    ok = lariat_browser:wait_text(Browser, "#status", "said: hello bob"),
+    {405, _, _} = lariat_client:get(Http, "/say/bob"),
     unharmed(Edge).
 
 unharmed(Edge) ->
