@@ -30,11 +30,10 @@
 %% How long the calls without a timeout wait. A lively edge answers within milliseconds.
 -define(PATIENCE_MS, 5000).
 
-%% What is larger than this goes to a dirty scheduler: bytes of a message, ids of a list, bytes of a
-%% command.
+%% What is larger than this goes to a dirty scheduler: bytes of a payload that is one binary, and bytes of the
+%% encoding of anything else: 3,000 ids that are integers, say.
 -define(PAYLOAD_MAX, 131072).
--define(IDS_MAX, 1000).
--define(COMMAND_MAX, 65536).
+-define(TERM_MAX, 16384).
 
 -opaque edge() :: reference().
 %% A running edge, or one that has ended. It ends when the process that has started it ends, when it is
@@ -77,7 +76,7 @@ when
     Message :: lariat_wire:message(),
     Options :: lariat_wire:options().
 send(Edge, {Ids, Message} = Term) when is_binary(Message), byte_size(Message) =< ?PAYLOAD_MAX ->
-    case is_short(Ids) of
+    case is_small(Ids) of
         true -> send_nif(Edge, Term);
         false -> send_dirty_nif(Edge, Term)
     end;
@@ -177,16 +176,9 @@ metrics(Edge) ->
 version() ->
     erlang:nif_error(not_loaded).
 
-%% One id, or a short list.
-is_short([_ | _] = Ids) when length(Ids) =< ?IDS_MAX -> true;
-is_short([_ | _]) -> false;
-is_short(Id) when is_binary(Id) -> byte_size(Id) =< ?PAYLOAD_MAX;
-is_short(Id) when is_integer(Id); is_atom(Id); Id =:= [] -> true;
-is_short(Id) -> is_small(Id).
-
-%% Whether its encoding is. Walks the term, not the bytes of its binaries.
-is_small(Term) ->
-    erlang:external_size(Term) =< ?COMMAND_MAX.
+%% Whether its encoding is. Walks the term, not the bytes of its binaries: 2 us for 1,000 ids.
+is_small(Id) when is_integer(Id) -> true;
+is_small(Term) -> erlang:external_size(Term) =< ?TERM_MAX.
 
 -spec load() -> ok | {error, term()}.
 load() ->

@@ -4,7 +4,8 @@
 //! there, by the numbers in ARCHITECTURE.md. None of them blocks.
 
 use lariat::bridge::Busy;
-use lariat::wire::{Command, Conn, Refusal};
+use lariat::wire::{Command, Conn, Ids, Message, Refusal};
+use rustler::schedule::consume_timeslice;
 use rustler::{Atom, Binary, Encoder, Env, LocalPid, OwnedBinary, Term};
 
 use crate::commands::{Job, Refused, ReplyTo, Tag, WATCHER};
@@ -84,23 +85,42 @@ fn stop_nif(env: Env<'_>, handle: Handle<'_>, tag: Term<'_>) -> Atom {
     }
 }
 
-fn send<'a>(env: Env<'a>, handle: Handle<'_>, term: Term<'_>) -> Term<'a> {
+fn send<'a>(
+    env: Env<'a>,
+    handle: Handle<'_>,
+    term: Term<'_>,
+    charge: impl FnOnce(&Ids, &Message),
+) -> Term<'a> {
     let edge = handle.edge();
     let sent = is_open(edge).and_then(|()| {
         let (ids, message) = hot::send(term).ok_or(No::Bad)?;
+        charge(&ids, &message);
         Ok(edge.send(ids, message)?)
     });
     answer(env, sent)
 }
 
+/// Has the caller pay with its time slice for a message that takes longer than the call of a function:
+/// whoever sends to long lists all the time is not to keep others from its scheduler.
+fn charge(env: Env<'_>, ids: &Ids, message: &Message) {
+    /// So many take about a hundredth of a slice.
+    const IDS: usize = 400;
+    const BYTES: usize = 32 * 1024;
+    let percent = (ids.len() / IDS + message.bytes() / BYTES).min(100);
+    if percent > 0 {
+        let percent = i32::try_from(percent).expect("at most 100");
+        let _ = consume_timeslice(env, percent);
+    }
+}
+
 #[rustler::nif]
 fn send_nif<'a>(env: Env<'a>, handle: Handle<'a>, term: Term<'a>) -> Term<'a> {
-    send(env, handle, term)
+    send(env, handle, term, |ids, message| charge(env, ids, message))
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn send_dirty_nif<'a>(env: Env<'a>, handle: Handle<'a>, term: Term<'a>) -> Term<'a> {
-    send(env, handle, term)
+    send(env, handle, term, |_, _| {})
 }
 
 fn signal<'a>(env: Env<'a>, handle: Handle<'_>, conn: Term<'_>, term: Term<'_>) -> Term<'a> {

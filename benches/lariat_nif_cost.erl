@@ -1,0 +1,117 @@
+%%% What a call of the NIF library takes of the scheduler that it runs on.
+%%%
+%%% An edge in this VM, without clients: what is measured ends with the message in the shards' queues. Each
+%%% kind of call is made often, each call is timed by itself, and the queues are empty before a round begins.
+%%% The functions are called as the library has them, on a normal and on a dirty scheduler, whatever
+%%% `lariat_nif' would choose: its limits are from here. It judges nothing.
+-module(lariat_nif_cost).
+
+-export([main/0]).
+
+-define(ROUNDS, 20).
+%% Calls of a round: as many as fit the queues, and not more than this.
+-define(CALLS_MAX, 500).
+-define(QUEUE_BYTES, 32_000_000).
+
+main() ->
+    nif = load(),
+    {ok, Edge} = lariat_nif:start(#{
+        name => cost,
+        config => #{http => #{listener => [#{address => <<"127.0.0.1:0">>}]}}
+    }),
+    Watcher = spawn_link(fun() -> count(0) end),
+    _ = erlang:system_monitor(Watcher, [{long_schedule, 1}]),
+    io:format("~-44s ~10s ~10s ~10s~n", ["us a call", "median", "p99", "most"]),
+    [measure(Edge, Name, Bytes, Call) || {Name, Bytes, Call} <- cases(Edge)],
+    Watcher ! {self(), report},
+    receive {long, Count} -> io:format("schedules of more than 1 ms, by erlang:system_monitor: ~b~n", [Count]) end,
+    lariat_nif:stop(Edge).
+
+%% With all functions, the library's own among them.
+load() ->
+    {ok, {_, [{compile_info, Info}]}} = beam_lib:chunks(code:which(lariat_nif), [compile_info]),
+    {ok, lariat_nif, Code} = compile:file(proplists:get_value(source, Info), [binary, export_all, nowarn_export_all]),
+    File = code:which(lariat_nif),
+    _ = code:purge(lariat_nif),
+    {module, lariat_nif} = code:load_binary(lariat_nif, File, Code),
+    nif.
+
+cases(Edge) ->
+    Payload = fun(Bytes) -> binary:copy(<<"x">>, Bytes) end,
+    Send = fun(Name, Term) ->
+        Bytes = erlang:external_size(Term),
+        [
+            {"send " ++ Name, Bytes, fun() -> lariat_nif:send_nif(Edge, Term) end},
+            {"  the same, dirty", Bytes, fun() -> lariat_nif:send_dirty_nif(Edge, Term) end}
+        ]
+    end,
+    Ids = fun(Count) -> lists:seq(1_000_000, 1_000_000 + Count - 1) end,
+    Small = Payload(100),
+    Conn = {lariat_conn, cost, 1, 1},
+    lists:append([
+        [{"nothing: heard", 0, fun() -> lariat_nif:heard_nif(Edge, 1) end}],
+        Send("1 id, 100 B", {123, Small}),
+        Send("1 id, 4 KiB", {123, Payload(4096)}),
+        Send("1 id, 64 KiB", {123, Payload(65536)}),
+        Send("1 id, 128 KiB", {123, Payload(131072)}),
+        Send("1 id, 256 KiB", {123, Payload(262144)}),
+        Send("1 id, 1 MiB", {123, Payload(1048576)}),
+        Send("1 binary id, 100 B", {<<"alice">>, Small}),
+        Send("100 ids, 100 B", {Ids(100), Small}),
+        Send("1,000 ids, 100 B", {Ids(1000), Small}),
+        Send("10,000 ids, 100 B", {Ids(10000), Small}),
+        Send("100,000 ids, 100 B", {Ids(100000), Small}),
+        Send("1,000 binary ids, 100 B", {[integer_to_binary(Id) || Id <- Ids(1000)], Small}),
+        Send("1,000 ids that are tuples, 100 B", {[{user, Id} || Id <- Ids(1000)], Small}),
+        Send("1 id, list of 64 x 1 KiB", {123, lists:duplicate(64, Payload(1024))}),
+        Send("1 id, string of 64 Ki characters", {123, binary_to_list(Payload(65536))}),
+        Send("1 id, 100 B, with options", {123, Small, #{event => <<"tick">>}}),
+        Send("1 id, 64 KiB, with options", {123, Payload(65536), #{event => <<"tick">>}}),
+        [
+            {"signal 100 B", 100, fun() -> lariat_nif:signal_nif(Edge, Conn, Small) end},
+            {"signal {event, ..}, 100 B", 100, fun() -> lariat_nif:signal_nif(Edge, Conn, {event, <<"e">>, Small}) end},
+            {"cast an answer of 100 B", 100, fun() -> lariat_nif:cast_nif(Edge, {answer, 1, {reply, 200, #{}, Small}}) end},
+            {"cast an answer of 64 KiB", 65536, fun() -> lariat_nif:cast_nif(Edge, {answer, 1, {reply, 200, #{}, Payload(65536)}}) end},
+            {"request info, without the answer", 100, fun() -> lariat_nif:request_nif(Edge, tag, info) end},
+            {"info, with the answer", 100, fun() -> lariat_nif:info(Edge) end},
+            {"metrics", 0, fun() -> lariat_nif:metrics_nif(Edge) end}
+        ]
+    ]).
+
+measure(Edge, Name, Bytes, Call) ->
+    Calls = min(?CALLS_MAX, max(2, ?QUEUE_BYTES div (Bytes + 300))),
+    Round = fun() ->
+        drained(Edge),
+        Times = [time(Call) || _ <- lists:seq(1, Calls)],
+        forget(),
+        Times
+    end,
+    _ = Round(),
+    Times = lists:sort(lists:append([Round() || _ <- lists:seq(1, ?ROUNDS)])),
+    Of = fun(Part) -> lists:nth(max(1, ceil(length(Times) * Part)), Times) / 1000 end,
+    io:format("~-44s ~10.2f ~10.2f ~10.2f~n", [Name, Of(0.5), Of(0.99), Of(1)]).
+
+time(Call) ->
+    Start = erlang:monotonic_time(nanosecond),
+    Answer = Call(),
+    Time = erlang:monotonic_time(nanosecond) - Start,
+    case Answer of
+        {error, Why} -> error({refused, Why});
+        _ -> Time
+    end.
+
+%% What a call before this has left in the queues would be part of it: the allocator's locks, and busy.
+drained(Edge) ->
+    case lariat_nif:info(Edge) of
+        {ok, #{shard_queue_bytes := 0}} -> ok;
+        _ -> drained(Edge)
+    end.
+
+forget() ->
+    receive _ -> forget() after 0 -> ok end.
+
+count(Long) ->
+    receive
+        {monitor, _, long_schedule, _} -> count(Long + 1);
+        {From, report} -> From ! {long, Long}
+    end.
