@@ -2,7 +2,7 @@
 # without make.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-otp test-autobahn check fuzz bench bench-dist bench-edge bench-token clean
+.PHONY: help run test test-otp test-autobahn check fuzz bench bench-dist bench-edge bench-nif bench-token clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z-]*\): .*## /\1	/p' Makefile | awk -F '\t' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -33,6 +33,9 @@ bench-dist: ## What receiving from Erlang costs, beside a C node on ei and besid
 
 bench-edge: ## What writing to streams and accepting them costs, beside bare loops of system calls
 	@scripts/bench-edge
+
+bench-nif: ## What a call of the NIF library takes of the scheduler that it runs on
+	@scripts/bench-nif
 
 bench-token: ## What checking a token costs, beside the bare check of its signature
 	@cargo bench --locked -p lariat --bench token

@@ -6,12 +6,12 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lariat::bridge::{self, Bridge, Busy};
+use lariat::bridge::{self, Bridge};
 use lariat::edge::open_files_limit;
 use lariat::memory;
 use lariat::metrics::Metrics;
 use lariat::term::InVm;
-use lariat::wire::{Command, Conn, Ids, Message, Owner, Signal};
+use lariat::wire::Owner;
 use rustler::{Atom, LocalPid};
 use tokio::runtime::{Builder, Runtime};
 
@@ -128,24 +128,6 @@ impl Edge {
     /// Whether nothing more is taken.
     pub(crate) fn is_stopping(&self) -> bool {
         self.is_stopping.load(Ordering::Relaxed)
-    }
-
-    /// Delivers; without anybody's credit.
-    pub(crate) fn send(&self, ids: Ids, message: Message) -> Result<(), Busy> {
-        let credit = None;
-        let send = Command::Send {
-            ids,
-            message,
-            credit,
-        };
-        self.bridge.handle(send, None);
-        Ok(())
-    }
-
-    /// Tells one connection something.
-    pub(crate) fn signal(&self, conn: Conn, signal: Signal) -> Result<(), Busy> {
-        self.bridge.handle(Command::Signal { conn, signal }, None);
-        Ok(())
     }
 
     /// Begins the end, if nobody has; who is named is told when it is over. Never blocks. `false`: it is

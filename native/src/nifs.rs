@@ -22,12 +22,6 @@ enum No {
     Bad,
 }
 
-impl From<Busy> for No {
-    fn from(_: Busy) -> No {
-        No::Busy
-    }
-}
-
 impl From<Refused> for No {
     fn from(refused: Refused) -> No {
         match refused {
@@ -46,6 +40,11 @@ fn answer<'a>(env: Env<'a>, done: Result<(), No>) -> Term<'a> {
         Err(No::Bad) => badarg(),
     };
     (error(), why).encode(env)
+}
+
+/// A queue that takes nothing is full, or of an edge that has ended meanwhile.
+fn taken(edge: &edge::Edge, sent: Result<(), Busy>) -> Result<(), No> {
+    sent.map_err(|Busy| is_open(edge).err().unwrap_or(No::Busy))
 }
 
 fn is_open(edge: &edge::Edge) -> Result<(), No> {
@@ -95,7 +94,7 @@ fn send<'a>(
     let sent = is_open(edge).and_then(|()| {
         let (ids, message) = hot::send(term).ok_or(No::Bad)?;
         charge(&ids, &message);
-        Ok(edge.send(ids, message)?)
+        taken(edge, edge.bridge.send_now(ids, message))
     });
     answer(env, sent)
 }
@@ -128,7 +127,7 @@ fn signal<'a>(env: Env<'a>, handle: Handle<'_>, conn: Term<'_>, term: Term<'_>) 
     let told = is_open(edge).and_then(|()| {
         let conn = hot::conn(conn, edge.name).ok_or(No::Bad)?;
         let signal = hot::signal(term).ok_or(No::Bad)?;
-        Ok(edge.signal(conn, signal)?)
+        taken(edge, edge.bridge.signal_now(conn, signal))
     });
     answer(env, told)
 }
