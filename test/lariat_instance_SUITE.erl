@@ -143,8 +143,9 @@ a_crash_is_told_and_mended(Config) ->
         true = register(told, self()),
         Route = #{path => <<"/ask/{id}">>, kind => <<"stream">>, access => <<"ask">>, handler => <<"h">>},
         Port = free_port(),
-        #{http := Http} = config(Port),
-        attached(#{nif => ?EDGE, config => (config(Port))#{http := Http#{route => [Route]}}}),
+        #{http := Http} = Settings = config(Port),
+        %% One shard, so that the next connection has the same slot.
+        attached(#{nif => ?EDGE, config => Settings#{shards := 1, http := Http#{route => [Route]}}}),
         {Stream, _} = lariat_client:open(Port, "/ask/1", chunked, ""),
         [Conn] = known(1),
         Monitor = lariat:monitor(Conn),
@@ -168,7 +169,10 @@ a_crash_is_told_and_mended(Config) ->
         await(Again, another_life),
         await(fun() -> lariat:connections(1) =:= [] andalso state(?EDGE) =:= up end, up),
         {New, _} = lariat_client:open(Port, "/ask/2", chunked, ""),
-        _ = known(2),
+        [{lariat_conn, ?EDGE, 0, _}] = known(2),
+        {lariat_conn, ?EDGE, 0, _} = Conn,
+        noproc = down(lariat:monitor(Conn), Conn),
+        ok = lariat:send(Conn, <<"for nobody">>),
         ok = lariat:send(2, <<"again">>),
         <<"again">> = lariat_client:message(New)
     end).

@@ -151,6 +151,8 @@ pub fn start(config: Config, metrics: Arc<Metrics>) -> Result<Edge, Error> {
         let number = u8::try_from(number).expect("there are at most 255 shards");
         let mut hub = Hub::new(number, of_shard.limits, hasher.clone());
         hub.set_poll_linger(of_shard.poll_linger);
+        // A pid tells two lives of a node apart, the name of an edge in the VM does not.
+        hub.begin_with(fastrand::u32(..));
         let shard = Shard {
             number,
             poll,

@@ -178,6 +178,13 @@ impl<S: BuildHasher> Hub<S> {
         Hub::with_slots(shard, limits, hasher, Slots::new())
     }
 
+    /// The generation of slots that are used for the first time, modulo 2^24; before there are any
+    /// connections. Another one for each edge that has the same name, one after the other, keeps conns of
+    /// those before from naming connections of this one.
+    pub fn begin_with(&mut self, generation: u32) {
+        self.slots.begin_with(generation);
+    }
+
     /// An empty hub in the place of this one, whose state is not to be trusted any more. Conns of
     /// this one name nothing in that one.
     pub fn successor(&self) -> Hub<S>

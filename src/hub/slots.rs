@@ -189,14 +189,19 @@ pub(super) struct Slots {
     /// Chunks that are present and have a free slot.
     roomy: BTreeSet<u32>,
     held: usize,
+    /// The generation of a slot that is used for the first time.
+    first: Generation,
 }
 
 impl Slots {
-    /// The generation of a slot that is used for the first time.
-    const FIRST: u32 = 1;
-
     pub(super) fn new() -> Slots {
-        Slots::with_chunks(Vec::new())
+        Slots::with_chunks(Vec::new(), Generation::new(1))
+    }
+
+    /// Slots that are used for the first time begin with this generation; before any is.
+    pub(super) fn begin_with(&mut self, generation: u32) {
+        debug_assert!(self.chunks.is_empty(), "no slot was used");
+        self.first = Generation::new(generation);
     }
 
     /// Empty slots whose conns name nothing that was held in these.
@@ -206,12 +211,14 @@ impl Slots {
             chunks
                 .map(|chunk| Chunk::absent(chunk.next_floor()))
                 .collect(),
+            self.first,
         )
     }
 
-    fn with_chunks(chunks: Vec<Chunk>) -> Slots {
+    fn with_chunks(chunks: Vec<Chunk>, first: Generation) -> Slots {
         Slots {
             chunks,
+            first,
             used: 0,
             present: 0,
             roomy: BTreeSet::new(),
@@ -257,8 +264,7 @@ impl Slots {
             "a shard has fewer than 2^32 - 1 slots"
         );
         if absent.is_none() {
-            self.chunks
-                .push(Chunk::absent(Generation::new(Self::FIRST)));
+            self.chunks.push(Chunk::absent(self.first));
         }
         self.chunks[place].make();
         self.used = self.used.max(place + 1);
@@ -415,10 +421,18 @@ mod tests {
     }
 
     #[test]
+    fn another_beginning_names_other_connections() {
+        let mut slots = Slots::new();
+        slots.begin_with(u32::MAX);
+        assert_eq!(insert(&mut slots).generation, Conn::GENERATIONS - 1);
+        assert_eq!(insert(&mut slots.successor()).generation, 0);
+    }
+
+    #[test]
     fn generations_go_round_also_through_chunks_that_go() {
         let highest = Conn::GENERATIONS - 1;
         let floor = Chunk::absent(Generation::new(highest - 1));
-        let mut slots = Slots::with_chunks(vec![floor]);
+        let mut slots = Slots::with_chunks(vec![floor], Generation::new(1));
         let mut given = Vec::new();
         for _ in 0..3 {
             let held: Vec<Conn> = (0..2 * CHUNK).map(|_| insert(&mut slots)).collect();
