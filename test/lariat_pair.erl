@@ -10,7 +10,7 @@
 -include_lib("common_test/include/ct.hrl").
 
 -export([all/0, groups/2, init_group/2, init_case/1, end_case/1]).
--export([start/2, again/2, is_kept/1]).
+-export([start/2, again/2, started_again/1]).
 -export([metric/2, command/3, log/1]).
 
 -export_type([edge/0, pair/0, options/0]).
@@ -28,7 +28,7 @@
 -define(NAME, edge_in_the_vm).
 
 all() ->
-    [{group, node}].
+    [{group, node}, {group, nif}].
 
 %% @doc The cases that hold for both, and those that only a hidden node can have.
 -spec groups([atom()], [atom()]) -> [{node | nif, [], [atom()]}].
@@ -84,6 +84,11 @@ again({Edge, App}, Environment) ->
         ok = lariat_site:call(App, application, set_env, [lariat, Key, Value])
      || {Key, Value} <- Environment
     ],
+    started_again({Edge, App}).
+
+%% @doc The application was stopped.
+-spec started_again(pair()) -> pair().
+started_again({Edge, App}) ->
     ok = lariat_site:call(App, application, start, [lariat]),
     case Edge of
         #{kind := node, name := Name} ->
@@ -98,11 +103,6 @@ found(App) ->
     {ok, #{http_addresses := [Address]}} = lariat_site:call(App, lariat, info, [?NAME]),
     [_, Port] = binary:split(Address, <<":">>),
     #{kind => nif, name => ?NAME, app => App, http => binary_to_integer(Port)}.
-
-%% @doc Whether connections outlive the application.
--spec is_kept(edge()) -> boolean().
-is_kept(#{kind := Kind}) ->
-    Kind =:= node.
 
 %% @doc The value of a metric, as `lariat_site:metric/2' has it.
 -spec metric(edge(), binary()) -> number().
