@@ -207,11 +207,16 @@ impl Queue {
 
     /// Takes room for a command of so many bytes, to be pushed or given back; `None` when there is none.
     pub(in crate::edge) fn reserve(&self, bytes: usize, is_covered: bool) -> Option<Room> {
+        // An empty queue takes one command of any size, or it could never be carried out.
+        self.reserve_if(bytes, |taken| {
+            taken == 0 || taken + bytes <= self.bytes_max || is_covered
+        })
+    }
+
+    fn reserve_if(&self, bytes: usize, fits: impl Fn(usize) -> bool) -> Option<Room> {
         if self.is_closed() {
             return None;
         }
-        // An empty queue takes one command of any size, or it could never be carried out.
-        let fits = |taken: usize| taken == 0 || taken + bytes <= self.bytes_max || is_covered;
         let taken = |before: usize| fits(before).then_some(before + bytes);
         self.bytes
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken)
@@ -235,7 +240,8 @@ impl Queue {
 
     /// Queues a wish to hear of a connection; one that is not taken is answered here.
     pub(in crate::edge) fn push_wish(&self, wish: Wish) {
-        match self.reserve(size_of::<ShardCommand>(), false) {
+        let bytes = size_of::<ShardCommand>();
+        match self.reserve_if(bytes, |taken| taken + bytes <= self.bytes_max) {
             Some(room) => self.push_reserved(ShardCommand::Watch(wish), room),
             None if self.is_closed() => wish.answer(Gone::Before),
             None => wish.answer(Gone::Overloaded),
