@@ -19,25 +19,58 @@ const IDS_MAX: usize = 1_000_000;
 /// How deep iolists are walked here; a deeper one goes the general way, which refuses it.
 const DEPTH_MAX: usize = 256;
 
-rustler::atoms! { text, binary, close, normal, lariat_conn }
+rustler::atoms! { text, binary, lariat_conn }
+
+/// What reading a term took, by what was found in it; `make bench-nif` has the numbers. A clock would take a
+/// fifth as long as what it measures.
+#[derive(Default)]
+pub(crate) struct Effort {
+    ns: usize,
+}
+
+impl Effort {
+    const PAYLOAD_BYTES_PER_NS: usize = 20;
+    const INT_NS: usize = 16;
+    const OTHER_ID_NS: usize = 90;
+    const PIECE_NS: usize = 18;
+    const ENCODED_BYTE_NS: usize = 16;
+
+    /// In hundredths of a time slice, which is about a millisecond.
+    pub(crate) fn percent(&self) -> usize {
+        self.ns / 10_000
+    }
+
+    fn payload(&mut self, bytes: usize) {
+        self.ns += bytes / Self::PAYLOAD_BYTES_PER_NS;
+    }
+
+    /// A binary that is long takes no longer to encode than to copy.
+    fn encoded(&mut self, bytes: &Bytes) {
+        self.ns += bytes.len().min(TERM_MAX) * Self::ENCODED_BYTE_NS;
+    }
+}
+
+/// What is larger is not encoded on a normal scheduler, but for one long binary in it (`lariat_nif.erl`).
+const TERM_MAX: usize = 16 * 1024;
 
 /// `{Id, Msg}`, `{[Id], Msg}`, either with options, or a cast of `{send, ...}`: what may be sent to any name
 /// of a node.
-pub(crate) fn send(term: Term<'_>) -> Option<(Ids, Message)> {
+pub(crate) fn send(term: Term<'_>, effort: &mut Effort) -> Option<(Ids, Message)> {
     if let Ok((whom, what)) = term.decode::<(Term<'_>, Term<'_>)>()
-        && let Some(message) = message(what)
-        && let Some(ids) = ids(whom)
+        && let Some(message) = message(what, effort)
+        && let Some(ids) = ids(whom, effort)
     {
         return Some((ids, message));
     }
-    match general(term)? {
+    match general(term, effort)? {
         Command::Send { ids, message, .. } => Some((ids, message)),
         _ => None,
     }
 }
 
-fn general(term: Term<'_>) -> Option<Command> {
+fn general(term: Term<'_>, effort: &mut Effort) -> Option<Command> {
     let frame = frame(term);
+    effort.encoded(&frame);
     let whole = term::Term::whole(&frame).ok()?;
     if let Some([whom, what, options]) = whole.tuple() {
         return term::delivery(whom, what, Some(options), &frame);
@@ -53,11 +86,12 @@ fn general(term: Term<'_>) -> Option<Command> {
 }
 
 /// What may be sent to a connection.
-pub(crate) fn signal(term: Term<'_>) -> Option<Signal> {
-    if let Some(message) = message(term) {
+pub(crate) fn signal(term: Term<'_>, effort: &mut Effort) -> Option<Signal> {
+    if let Some(message) = message(term, effort) {
         return Some(Signal::Deliver(message));
     }
     let frame = frame(term);
+    effort.encoded(&frame);
     term::signal(term::Term::whole(&frame).ok()?, &frame)
 }
 
@@ -80,7 +114,7 @@ pub(crate) fn frame(term: Term<'_>) -> Bytes {
     bytes.slice(1..)
 }
 
-fn ids(term: Term<'_>) -> Option<Ids> {
+fn ids(term: Term<'_>, effort: &mut Effort) -> Option<Ids> {
     if !term.is_list() {
         return id(term).map(Ids::One);
     }
@@ -88,10 +122,12 @@ fn ids(term: Term<'_>) -> Option<Ids> {
     if count > IDS_MAX {
         return None;
     }
+    effort.ns += count * Effort::INT_NS;
     let mut ints = Vec::with_capacity(count);
     let mut rest = term;
     while let Ok((head, tail)) = rest.list_get_cell() {
         let Ok(int) = head.decode() else {
+            effort.ns += count * Effort::OTHER_ID_NS;
             return mixture(ints, rest, count);
         };
         ints.push(int);
@@ -120,8 +156,8 @@ fn id(term: Term<'_>) -> Option<Id> {
     (bytes.len() + 5 <= ID_BYTES_MAX).then(|| Id::Bin(bytes.as_slice().into()))
 }
 
-fn message(term: Term<'_>) -> Option<Message> {
-    if let Some(payload) = payload(term) {
+fn message(term: Term<'_>, effort: &mut Effort) -> Option<Message> {
+    if let Some(payload) = payload(term, effort) {
         return Some(Message::new(payload));
     }
     let (form, what) = term.decode::<(Atom, Term<'_>)>().ok()?;
@@ -132,18 +168,24 @@ fn message(term: Term<'_>) -> Option<Message> {
     };
     Some(Message {
         form,
-        ..Message::new(payload(what)?)
+        ..Message::new(payload(what, effort)?)
     })
 }
 
 /// The bytes of iodata.
-fn payload(term: Term<'_>) -> Option<Bytes> {
+fn payload(term: Term<'_>, effort: &mut Effort) -> Option<Bytes> {
     if let Ok(binary) = Binary::from_term(term) {
+        effort.payload(binary.len());
         return Some(Bytes::copy_from_slice(&binary));
     }
     term.is_list().then_some(())?;
-    let mut length = 0;
-    walk(term, &mut |piece| length += piece.len())?;
+    let (mut length, mut pieces) = (0, 0);
+    walk(term, &mut |piece| {
+        length += piece.len();
+        pieces += 1;
+    })?;
+    effort.payload(length);
+    effort.ns += pieces * Effort::PIECE_NS;
     let mut flat = Vec::with_capacity(length);
     walk(term, &mut |piece| flat.extend_from_slice(piece))?;
     Some(flat.into())

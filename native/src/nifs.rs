@@ -4,12 +4,13 @@
 //! there, by the numbers in ARCHITECTURE.md. None of them blocks.
 
 use lariat::bridge::Busy;
-use lariat::wire::{Command, Conn, Ids, Message, Refusal};
+use lariat::wire::{Command, Conn, Refusal};
 use rustler::schedule::consume_timeslice;
 use rustler::{Atom, Binary, Encoder, Env, LocalPid, OwnedBinary, Term};
 
 use crate::commands::{Job, Refused, ReplyTo, Tag, WATCHER};
 use crate::entry::{self, Handle};
+use crate::hot::Effort;
 use crate::uplink::Uplink;
 use crate::{config, edge, hot, log};
 
@@ -88,24 +89,23 @@ fn send<'a>(
     env: Env<'a>,
     handle: Handle<'_>,
     term: Term<'_>,
-    charge: impl FnOnce(&Ids, &Message),
+    charge: impl FnOnce(&Effort),
 ) -> Term<'a> {
     let edge = handle.edge();
     let sent = is_open(edge).and_then(|()| {
-        let (ids, message) = hot::send(term).ok_or(No::Bad)?;
-        charge(&ids, &message);
+        let mut effort = Effort::default();
+        let read = hot::send(term, &mut effort);
+        charge(&effort);
+        let (ids, message) = read.ok_or(No::Bad)?;
         taken(edge, edge.bridge.send_now(ids, message))
     });
     answer(env, sent)
 }
 
-/// Has the caller pay with its time slice for a message that takes longer than the call of a function:
-/// whoever sends to long lists all the time is not to keep others from its scheduler.
-fn charge(env: Env<'_>, ids: &Ids, message: &Message) {
-    /// So many take about a hundredth of a slice.
-    const IDS: usize = 400;
-    const BYTES: usize = 32 * 1024;
-    let percent = (ids.len() / IDS + message.bytes() / BYTES).min(100);
+/// Has the caller pay with its time slice for what takes longer than the call of a function: whoever sends
+/// to long lists all the time is not to keep others from its scheduler.
+fn charge(env: Env<'_>, effort: &Effort) {
+    let percent = effort.percent().min(100);
     if percent > 0 {
         let percent = i32::try_from(percent).expect("at most 100");
         let _ = consume_timeslice(env, percent);
@@ -114,27 +114,35 @@ fn charge(env: Env<'_>, ids: &Ids, message: &Message) {
 
 #[rustler::nif]
 fn send_nif<'a>(env: Env<'a>, handle: Handle<'a>, term: Term<'a>) -> Term<'a> {
-    send(env, handle, term, |ids, message| charge(env, ids, message))
+    send(env, handle, term, |effort| charge(env, effort))
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn send_dirty_nif<'a>(env: Env<'a>, handle: Handle<'a>, term: Term<'a>) -> Term<'a> {
-    send(env, handle, term, |_, _| {})
+    send(env, handle, term, |_| {})
 }
 
-fn signal<'a>(env: Env<'a>, handle: Handle<'_>, conn: Term<'_>, term: Term<'_>) -> Term<'a> {
+fn signal<'a>(
+    env: Env<'a>,
+    handle: Handle<'_>,
+    conn: Term<'_>,
+    term: Term<'_>,
+    charge: impl FnOnce(&Effort),
+) -> Term<'a> {
     let edge = handle.edge();
     let told = is_open(edge).and_then(|()| {
         let conn = hot::conn(conn, edge.name).ok_or(No::Bad)?;
-        let signal = hot::signal(term).ok_or(No::Bad)?;
-        taken(edge, edge.bridge.signal_now(conn, signal))
+        let mut effort = Effort::default();
+        let read = hot::signal(term, &mut effort);
+        charge(&effort);
+        taken(edge, edge.bridge.signal_now(conn, read.ok_or(No::Bad)?))
     });
     answer(env, told)
 }
 
 #[rustler::nif]
 fn signal_nif<'a>(env: Env<'a>, handle: Handle<'a>, conn: Term<'a>, term: Term<'a>) -> Term<'a> {
-    signal(env, handle, conn, term)
+    signal(env, handle, conn, term, |effort| charge(env, effort))
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
@@ -144,7 +152,7 @@ fn signal_dirty_nif<'a>(
     conn: Term<'a>,
     term: Term<'a>,
 ) -> Term<'a> {
-    signal(env, handle, conn, term)
+    signal(env, handle, conn, term, |_| {})
 }
 
 fn cast<'a>(env: Env<'a>, handle: Handle<'_>, command: Term<'_>) -> Term<'a> {
