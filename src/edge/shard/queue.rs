@@ -305,10 +305,10 @@ impl Queue {
             Some(only) if commands.is_empty() => Load::One(only),
             Some(last) => {
                 commands.push(last);
-                let kept = self.lists.pop();
-                // As much will come next.
-                let list = kept.unwrap_or_else(|| Vec::with_capacity(commands.len()));
-                Load::Many(std::mem::replace(commands, list))
+                // A copy, so that who fills lists does so in memory that no other core has had.
+                let mut list = self.lists.pop().unwrap_or_default();
+                list.append(commands);
+                Load::Many(list)
             }
         };
         self.push_parcel(Parcel { load, bytes });
