@@ -52,7 +52,8 @@ end_per_testcase(_Case, Config) ->
 who_is_accepted_is_held(Config) ->
     {Edge, Node} = edge(Config),
     {App, Owner} = owner(Config, "app", Node, [<<"chat">>]),
-    {ok, {Host, Port}} = inet:sockname(Client = enter(Edge)),
+    Client = enter(Edge),
+    {ok, {Host, Port}} = inet:sockname(Client),
     {Ref, Request} = asked(App, Owner, 1),
     ?assert(is_integer(Ref)),
     ?assertEqual(

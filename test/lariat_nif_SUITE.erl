@@ -23,7 +23,7 @@
     the_vm_ends/1
 ]).
 %% Called on the nodes.
--export([lives/2, hold/2]).
+-export([lives/1, hold/2]).
 
 -import(lariat_conn, [in/2]).
 -import(lariat_site, [await/2]).
@@ -116,17 +116,22 @@ forgotten() ->
 %% first ones have warmed it up.
 a_thousand_lives(Config) ->
     App = vm(Config),
-    lariat_site:call(App, ?MODULE, lives, [200, false]),
+    Warm = memory_of_lives(App, 5),
     Before = lariat_site:call(App, lariat_vm, occupied, []),
-    {Warm, Late} = lariat_site:call(App, ?MODULE, lives, [800, true]),
+    _ = memory_of_lives(App, 15),
+    Late = memory_of_lives(App, 5),
     ?assertEqual(ok, lariat_site:call(App, lariat_vm, settled, [Before])),
     ct:pal("RssAnon after 200 lives ~b KB, after 1,000 ~b KB~n", [Warm, Late]),
     %% A page for each would be 3,200 KB.
     ?assert(Late - Warm < 3200).
 
-%% On the node: starts, greets one client in some of them, stops. Answers the memory before and after.
-lives(Count, _) ->
-    Warm = lariat_vm:memory_kb(<<"RssAnon">>),
+%% 40 lives in each round. The least of all rounds: what the allocators of the VM and of ours have not yet
+%% given back is 30 MB at times.
+memory_of_lives(App, Rounds) ->
+    lists:min([lariat_site:call(App, ?MODULE, lives, [40]) || _ <- lists:seq(1, Rounds)]).
+
+%% On the node: starts, greets a client in some of them, stops. Answers the memory afterwards.
+lives(Count) ->
     _ = [
         begin
             {Edge, Port} = started(),
@@ -138,8 +143,9 @@ lives(Count, _) ->
         end
      || N <- lists:seq(1, Count)
     ],
+    settled(),
     true = erlang:garbage_collect(),
-    {Warm, lariat_vm:memory_kb(<<"RssAnon">>)}.
+    lariat_vm:memory_kb(<<"RssAnon">>).
 
 %% Each holds its own, and the end of the one is nothing to the other.
 a_second_one_beside_it(Config) ->
@@ -273,23 +279,32 @@ wrong_arguments(Config) ->
             {1, <<"a">>, #{event => <<"a\nb">>}}
         ],
         [
-            ?assertEqual({error, badarg}, lariat_nif:send(Edge, Term), Term)
-         || Term <- Strange -- [{}, #{}], element_of_error(catch lariat_nif:send(Edge, Term))
+            _ = [tried(Call) || Call <- [
+                fun() -> lariat_nif:send(Edge, Term) end,
+                fun() -> lariat_nif:signal(Edge, Term, Term) end,
+                fun() -> lariat_nif:cast(Edge, Term) end,
+                fun() -> lariat_nif:request(Edge, Term, Term) end,
+                fun() -> lariat_nif:watch(Edge, Term) end,
+                fun() -> lariat_nif:send(Term, {1, <<"a">>}) end,
+                fun() -> lariat_nif:heard(Term, 1) end,
+                fun() -> lariat_nif:stop(Term) end
+            ]]
+         || Term <- Strange
         ],
-        [_ = (catch lariat_nif:signal(Edge, Term, Term)) || Term <- Strange],
-        [_ = (catch lariat_nif:cast(Edge, Term)) || Term <- Strange],
-        [_ = (catch lariat_nif:request(Edge, Term, Term)) || Term <- Strange],
-        [_ = (catch lariat_nif:send(Term, {1, <<"a">>})) || Term <- Strange],
-        [_ = (catch lariat_nif:stop(Term)) || Term <- Strange],
         Stream = lariat_client:open(Port, 1, chunked),
         says(Edge, Stream, <<"well">>),
         ok = lariat_nif:stop(Edge),
         closed = lariat_client:message(Stream)
     end).
 
-element_of_error({error, _}) -> true;
-element_of_error(ok) -> false;
-element_of_error({'EXIT', {badarg, _}}) -> false.
+%% An answer, or an error of the caller's.
+tried(Call) ->
+    try Call() of
+        ok -> ok;
+        {error, _} -> ok
+    catch
+        error:_ -> ok
+    end.
 
 %% With 10,000 live connections and messages on their way, by init:stop/0 and by halt/0: in time, with
 %% status 0, and without a word. By another VM that holds the clients: the load generator.
@@ -320,9 +335,10 @@ hold(Count, How) ->
     {Edge, Port} = started(),
     {ok, _} = lariat_nif:attach(Edge, #{}),
     io:format("listening ~b~n", [Port]),
-    _ = spawn_link(fun() -> talk(Edge) end),
     ok = opened(Edge, Count),
     io:format("all are here~n"),
+    _ = spawn_link(fun() -> talk(Edge) end),
+    ok = lariat_nif:send(Edge, {lists:seq(1, 1000), <<"on its way">>}),
     case How of
         stop -> init:stop();
         halt -> erlang:halt()
