@@ -13,12 +13,13 @@
     hostile_requests/1,
     what_clients_say_is_no_atom/1,
     many_senders_at_once/1,
+    a_full_queue_is_busy/1,
     messages_pin_nothing_in_erlang/1,
     what_clients_say_pins_nothing/1,
     it_stops_with_the_application/1
 ]).
 %% Called on the node.
--export([handle/1, sends/3, pins/3, binary_bytes/0, watched_schedules/0]).
+-export([handle/1, sends/3, floods/2, pins/3, binary_bytes/0, watched_schedules/0]).
 
 -import(lariat_site, [call/4, await/2]).
 -import(lariat_attached, [seen/2]).
@@ -29,6 +30,7 @@ all() ->
         hostile_requests,
         what_clients_say_is_no_atom,
         many_senders_at_once,
+        a_full_queue_is_busy,
         messages_pin_nothing_in_erlang,
         what_clients_say_pins_nothing,
         it_stops_with_the_application
@@ -165,6 +167,51 @@ until_taken(Ids, Message, Busy) ->
     case lariat:send(Ids, Message) of
         ok -> Busy;
         {error, busy} -> erlang:yield(), until_taken(Ids, Message, Busy + 1)
+    end.
+
+%% Nothing that was taken is lost, and what was not is told at once.
+a_full_queue_is_busy(Config) ->
+    {#{http := Http} = Edge, App} = lariat_pair:start(Config, #{
+        http => "queue_bytes_max = \"64 KiB\"\nheartbeat = \"off\"\n",
+        more => "[outbox]\nmessages_max = 10000000\nbytes_max = \"1 GiB\"\ntotal_bytes_max = \"2 GiB\"\n"
+    }),
+    Stream = lariat_client:open(Http, 1, chunked),
+    seen(App, 1),
+    {Taken, Busy} = call(App, ?MODULE, floods, [8, 4000]),
+    ct:pal("taken ~b, busy ~b~n", [Taken, Busy]),
+    ?assert(Busy > 0, "the queue is full at times"),
+    Message = binary:copy(<<"x">>, 4000),
+    [Message = lariat_client:message(Stream) || _ <- lists:seq(1, Taken)],
+    lariat_client:nothing(Stream),
+    Dropped = <<"lariat_messages_dropped_total{reason=\"shard_queue_full\"}">>,
+    ?assertEqual(0, lariat_pair:metric(Edge, Dropped)),
+    well(App, Edge).
+
+%% On the node: so many processes send until one of them was told busy, and a little longer.
+floods(Senders, Bytes) ->
+    Message = binary:copy(<<"x">>, Bytes),
+    Told = atomics:new(1, []),
+    Each = fun() -> exit(flooding(Message, Told, 0, 0)) end,
+    Monitors = [spawn_monitor(Each) || _ <- lists:seq(1, Senders)],
+    {Taken, Busy} = lists:unzip([
+        receive {'DOWN', Monitor, process, Pid, {flooded, Taken, Busy}} -> {Taken, Busy} end
+     || {Pid, Monitor} <- Monitors
+    ]),
+    {lists:sum(Taken), lists:sum(Busy)}.
+
+%% 20,000 in all is more than any machine writes while it is sent.
+flooding(Message, Told, Taken, Busy) ->
+    case Taken > 20000 orelse atomics:get(Told, 1) > 100 of
+        true ->
+            {flooded, Taken, Busy};
+        false ->
+            case lariat:send(1, Message) of
+                ok ->
+                    flooding(Message, Told, Taken + 1, Busy);
+                {error, busy} ->
+                    ok = atomics:add(Told, 1, 1),
+                    flooding(Message, Told, Taken, Busy + 1)
+            end
     end.
 
 %% A piece of a large binary is sent to a client that does not read: while it waits there, the large one
