@@ -42,4 +42,5 @@ counters(App) ->
     maps:get(counters, call(App, lariat, info, [])).
 
 node_of(#{node := Node}) -> Node;
+node_of(#{nif := Name}) -> Name;
 node_of(Node) -> Node.
