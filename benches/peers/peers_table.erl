@@ -13,6 +13,7 @@
 %%% | unicast | messages of 64 bytes to random ids as fast as they are taken; likewise |
 %%% | "rested" | the same to clients that sleep for a millisecond after each look at what came |
 %%% | latency | the same at 70 % of the first rate, from the sender's stamp to the client's read |
+%%% | "at the rate" | the same at one rate for all of them |
 %%%
 %%% Why "rested": on one machine a server pays for waking its client, with an interrupt of the other
 %%% CPU, whenever the client is faster than it, and then most of all: the slower a server, the
@@ -30,6 +31,7 @@
 -define(PEERS, [
     {<<"bare loop">>, limit},
     {<<"lariat">>, peer_lariat},
+    {<<"lariat in the VM (NIF)">>, peer_lariat_nif},
     {<<"C node (libevent, ei)">>, peer_event_node},
     {<<"nchan (nginx)">>, peer_nchan},
     {<<"mochiweb">>, peer_mochiweb}
@@ -52,7 +54,9 @@
     {latency_us_p50, "p50 us"},
     {latency_us_p99, "p99 us"},
     {latency_us_p999, "p99.9 us"},
-    {latency_us_max, "max us"}
+    {latency_us_max, "max us"},
+    {at_the_rate_us_p50, "p50 us at the rate"},
+    {at_the_rate_us_p99, "p99 us at the rate"}
 ]).
 
 -define(FAN_OUT_ROUNDS, 10).
@@ -60,12 +64,12 @@
 -define(REST, "1ms").
 -define(PACED_SECONDS, 4).
 
-%% @doc Arguments: connections, messages of unicast, rounds, directory of the peers, directory of
-%% what comes out.
+%% @doc Arguments: connections, messages of unicast, rounds, the rate that is one for all, directory of the
+%% peers, directory of what comes out.
 -spec main([string()]) -> no_return().
-main([Connections, Messages, Rounds, Peers, Out]) ->
+main([Connections, Messages, Rounds, Rate, Peers, Out]) ->
     Size = #{connections => list_to_integer(Connections), messages => list_to_integer(Messages),
-        peers => Peers, out => Out},
+        rate => list_to_integer(Rate), peers => Peers, out => Out},
     Runs = lists:append([round(Round, Size) || Round <- lists:seq(1, list_to_integer(Rounds))]),
     Text = table(Runs),
     File = filename:join(Out, "peers"),
@@ -101,24 +105,24 @@ measured(Round, Name, Peer, Size) ->
 
 measure(limit, Size) ->
     #{<<"accept">> := Accept, <<"fan_out">> := FanOut, <<"unicast">> := Unicast,
-        <<"paced">> := Paced} = limit("0s", Size),
+        <<"paced">> := Paced, <<"at_the_rate">> := AtTheRate} = limit("0s", Size),
     #{<<"unicast">> := Rested} = limit(?REST, Size),
     Each = fun(#{<<"cpu_us_each">> := Us}) -> Us end,
     Rate = fun(#{<<"per_second">> := PerSecond}) -> PerSecond end,
-    {ok, maps:merge(latencies(Paced), #{
+    {ok, maps:merge(maps:merge(latencies(Paced), at_the_rate(AtTheRate)), #{
         connects_per_second => Rate(Accept), cpu_us_per_connection => Each(Accept),
         fan_out_per_second => Rate(FanOut), unicast_per_second => Rate(Unicast),
         cpu_us_per_message => Each(Unicast),
         rested_per_second => Rate(Rested), rested_cpu_us_per_message => Each(Rested),
         server_busy => Each(Unicast) * Rate(Unicast) / 1.0e6
     })};
-measure(Peer, #{connections := Connections, messages := Messages, peers := Peers} = Size) ->
+measure(Peer, #{connections := Connections, peers := Peers} = Size) ->
     Site = lariat_site:start(filename:dirname(Peers)),
     Result =
         case Peer:start(Site, Size) of
             {ok, Started} ->
                 Rest = Started#{peer => Peer, connections => Connections},
-                {ok, numbers(Rest, Messages)};
+                {ok, numbers(Rest, Size)};
             {absent, Why} ->
                 {absent, list_to_binary(Why)}
         end,
@@ -126,18 +130,19 @@ measure(Peer, #{connections := Connections, messages := Messages, peers := Peers
     Result.
 
 %% What the bare loop's tool reports, its clients resting so long.
-limit(Rest, #{connections := Connections, out := Out}) ->
+limit(Rest, #{connections := Connections, rate := Rate, out := Out}) ->
     File = filename:join(Out, "limit.json"),
     Args = ["-c", "0", lariat_site:tools(), "limit", "--connections", integer_to_list(Connections),
         "--seconds", "3", "--client-cpus", "1", "--load-percent", integer_to_list(?LOAD_PERCENT),
-        "--client-rest", Rest, "--json", File],
+        "--client-rest", Rest, "--rate", integer_to_list(Rate), "--json", File],
     Port = open_port({spawn_executable, os:find_executable("taskset")},
         [{args, Args}, exit_status, binary]),
     receive {Port, {exit_status, Status}} -> ?assertEqual(0, Status) end,
     {ok, Line} = file:read_file(File),
     lariat_load:read(Line).
 
-numbers(#{url := Url, all_url := AllUrl, os_pids := OsPids, connections := N} = Peer, Messages) ->
+numbers(#{all_url := AllUrl, os_pids := OsPids, connections := N} = Peer, Size) ->
+    #{messages := Messages, rate := OneForAll} = Size,
     %% Connections and fan-out.
     Before = peers_program:resident_bytes(OsPids),
     CpuBefore = peers_program:cpu_us(OsPids),
@@ -153,12 +158,10 @@ numbers(#{url := Url, all_url := AllUrl, os_pids := OsPids, connections := N} = 
     #{per_second := Unicast, cpu_us := CpuFlood, seconds := Receiving} = flood(Peer, Messages, []),
     #{per_second := Rested, cpu_us := CpuRested} = flood(Peer, Messages, ["--rest", ?REST]),
     %% And at its share.
-    Rate = trunc(Unicast * ?LOAD_PERCENT / 100),
-    Paced = load(Peer, Url, Rate * ?PACED_SECONDS),
-    lariat_load:heard(Paced, <<"connected">>),
-    known(Peer, N),
-    ok = sent(Peer, paced, [N, Rate * ?PACED_SECONDS, Rate]),
-    maps:merge(latencies(reported(Paced)), #{
+    Paced = paced(Peer, trunc(Unicast * ?LOAD_PERCENT / 100)),
+    known(Peer, 0),
+    AtTheRate = paced(Peer, OneForAll),
+    maps:merge(maps:merge(latencies(Paced), at_the_rate(AtTheRate)), #{
         bytes_per_connection => Bytes / N,
         connects_per_second => N / Seconds,
         cpu_us_per_connection => (CpuConnected - CpuBefore) / N,
@@ -182,6 +185,13 @@ flood(#{url := Url, os_pids := OsPids, connections := N, args := Args} = Peer, M
     known(Peer, 0),
     #{per_second => PerSecond, cpu_us => Cpu, seconds => Seconds}.
 
+paced(#{url := Url, connections := N} = Peer, Rate) ->
+    Load = load(Peer, Url, Rate * ?PACED_SECONDS),
+    lariat_load:heard(Load, <<"connected">>),
+    known(Peer, N),
+    ok = sent(Peer, paced, [N, Rate * ?PACED_SECONDS, Rate]),
+    reported(Load).
+
 load(#{args := Args, connections := N}, Url, Expect) ->
     lariat_load:start(peers_program:client_command(), Url, ["--connections", integer_to_list(N),
         "--reset", "--expect", integer_to_list(Expect), "--timeout", "60s" | Args]).
@@ -202,6 +212,9 @@ latencies(Said) ->
         {Key, maps:get(atom_to_binary(Key), Said)}
      || Key <- [latency_us_p50, latency_us_p99, latency_us_p999, latency_us_max]
     ]).
+
+at_the_rate(#{<<"latency_us_p50">> := P50, <<"latency_us_p99">> := P99}) ->
+    #{at_the_rate_us_p50 => P50, at_the_rate_us_p99 => P99}.
 
 %% Median (least to most) of the rounds, a line for each peer.
 table(Runs) ->
@@ -226,10 +239,10 @@ short(Number) when Number >= 100000 -> [integer_to_list(round(Number / 1000)), "
 short(Number) when Number >= 100 -> integer_to_list(round(Number));
 short(Number) -> io_lib:format("~.2f", [float(Number)]).
 
-json(#{connections := Connections, messages := Messages}, Runs) ->
+json(#{connections := Connections, messages := Messages, rate := Rate}, Runs) ->
     Objects = [json_run(Run) || Run <- Runs],
-    io_lib:format("{\"connections\":~b,\"messages\":~b,\"message_bytes\":64,\"runs\":[~n~ts~n]}~n",
-        [Connections, Messages, lists:join(",\n", Objects)]).
+    io_lib:format("{\"connections\":~b,\"messages\":~b,\"message_bytes\":64,\"rate\":~b,\"runs\":[~n~ts~n]}~n",
+        [Connections, Messages, Rate, lists:join(",\n", Objects)]).
 
 json_run({Round, Name, {absent, Why}}) ->
     io_lib:format("{\"round\":~b,\"server\":\"~ts\",\"absent\":\"~ts\"}", [Round, Name, Why]);

@@ -22,12 +22,15 @@ fn limit(arguments: &str) -> (Value, i32, String) {
 fn all_that_is_written_arrives() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("limit.json");
-    let arguments = format!("--connections 300 --seconds 1 --json {}", file.display());
+    let arguments = format!(
+        "--connections 300 --seconds 1 --rate 1000 --json {}",
+        file.display()
+    );
     let (report, status, told) = limit(&arguments);
     assert_eq!(status, 0, "{report:#}\n{told}");
     assert_eq!(report["ok"], true);
     assert_eq!(report["accept"]["count"], 300);
-    for kind in ["fan_out", "unicast", "paced"] {
+    for kind in ["fan_out", "unicast", "paced", "at_the_rate"] {
         let number = |name: &str| report[kind][name].as_f64().unwrap();
         assert!(number("count") > 0.0, "{kind}: {report:#}");
         let product = number("per_second") * number("us_each");
@@ -36,7 +39,14 @@ fn all_that_is_written_arrives() {
     let unicast = report["unicast"]["per_second"].as_f64().unwrap();
     let paced = report["paced"]["per_second"].as_f64().unwrap();
     assert!(paced <= unicast * 0.71, "{report:#}");
-    assert!(report["paced"]["latency_us_p999"].is_u64());
+    for kind in ["paced", "at_the_rate"] {
+        assert!(
+            report[kind]["latency_us_p999"].is_u64(),
+            "{kind}: {report:#}"
+        );
+    }
+    let given = report["at_the_rate"]["per_second"].as_f64().unwrap();
+    assert!(given <= 1_010.0, "{report:#}");
     let written: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
     assert_eq!(written, report);
     assert!(told.contains("writes to random ones"), "{told}");

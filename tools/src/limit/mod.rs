@@ -40,6 +40,9 @@ pub(crate) struct Options {
     #[arg(long, value_name = "PERCENT", default_value_t = 70,
         value_parser = clap::value_parser!(u32).range(1..=100))]
     load_percent: u32,
+    /// Another rate at which latency is measured, in messages a second
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    rate: Option<u32>,
     /// CPUs for the reading process, as `taskset -c` writes them [default: any]
     #[arg(long, value_name = "LIST")]
     client_cpus: Option<String>,
@@ -79,12 +82,20 @@ struct Report {
     fan_out_round_ms: f64,
     unicast: Cost,
     paced: Paced,
+    at_the_rate: Option<AtRate>,
 }
 
 /// Unicast at a share of its highest rate.
 #[derive(Debug, Serialize)]
 struct Paced {
     load_percent: u32,
+    #[serde(flatten)]
+    at: AtRate,
+}
+
+/// Unicast at a rate.
+#[derive(Debug, Serialize)]
+struct AtRate {
     #[serde(flatten)]
     cost: Cost,
     #[serde(flatten)]
@@ -129,23 +140,32 @@ pub(crate) fn run(options: &Options) -> Result<bool, Error> {
     arrived &= client.wait_messages(written)? == written;
     client.latency();
 
+    let mut written = written;
+    let mut at_rate = |rate, what: &str| {
+        let cost = phase
+            .unicast(&mut streams, Some(rate))
+            .map_err(Error::Write)?;
+        written += cost.count;
+        arrived &= client.wait_messages(written)? == written;
+        let latency = client.latency();
+        tell(what, &cost);
+        if let Some(Latency {
+            p50,
+            p99,
+            p999,
+            max,
+        }) = &latency
+        {
+            eprintln!("limit: latency p50 {p50} us, p99 {p99} us, p99.9 {p999} us, max {max} us");
+        }
+        Ok::<_, Error>(AtRate { cost, latency })
+    };
     let rate = unicast.rate(options.load_percent);
-    let paced = phase
-        .unicast(&mut streams, Some(rate))
-        .map_err(Error::Write)?;
-    let written = written + paced.count;
-    arrived &= client.wait_messages(written)? == written;
-    let latency = client.latency();
-    tell(&format!("the same at {} %", options.load_percent), &paced);
-    if let Some(Latency {
-        p50,
-        p99,
-        p999,
-        max,
-    }) = latency
-    {
-        eprintln!("limit: latency p50 {p50} us, p99 {p99} us, p99.9 {p999} us, max {max} us");
-    }
+    let paced = at_rate(rate, &format!("the same at {} %", options.load_percent))?;
+    let one = options
+        .rate
+        .map(|rate| at_rate(rate.into(), "at the given rate"));
+    let at_the_rate = one.transpose()?;
 
     let ok = client.end()? && arrived;
     let report = Report {
@@ -159,9 +179,9 @@ pub(crate) fn run(options: &Options) -> Result<bool, Error> {
         unicast,
         paced: Paced {
             load_percent: options.load_percent,
-            cost: paced,
-            latency,
+            at: paced,
         },
+        at_the_rate,
     };
     let line = output::json_line(&report).map_err(Error::Output)?;
     if let Some(path) = &options.json {
