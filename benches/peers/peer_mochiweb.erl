@@ -5,26 +5,37 @@
 -behaviour(peer_of_bench).
 
 -export([start/2, open/1, send/3, all/3, finish/1]).
+%% For whoever sends on the server itself.
+-export([server/2]).
 %% On the server.
 -export([serve/1, requested/1, streaming/2]).
 
 -define(ASK_EVERY, 256).
 
-start(Site, #{connections := Connections, peers := Peers}) ->
+start(Site, Size) ->
+    case server(Site, Size) of
+        {absent, _} = Absent ->
+            Absent;
+        {ok, #{node := Node, os_pid := OsPid}, Http} ->
+            Sender = lariat_site:plain_erlang(Site, "sender", peers_program:paths()),
+            Url = "http://127.0.0.1:" ++ integer_to_list(Http) ++ "/stream/{id}",
+            {ok, #{url => Url, all_url => Url, args => [], os_pids => [OsPid], sender => Sender,
+                target => {router, Node}, knows => fun(_) -> true end}}
+    end.
+
+%% @doc An Erlang node on the CPU for servers in which mochiweb listens, and the port.
+-spec server(lariat_site:site(), #{connections := pos_integer(), peers := file:filename(), _ => _}) ->
+    {ok, lariat_site:erlang(), inet:port_number()} | {absent, string()}.
+server(Site, #{connections := Connections, peers := Peers}) ->
     Ebins = filelib:wildcard(filename:join(Peers, "debian/usr/lib/erlang/lib/mochiweb*/ebin")),
     case Ebins of
         [] ->
             {absent, "there is no mochiweb: Debian's package is erlang-mochiweb"};
         [Ebin | _] ->
-            Args = ["+S", "1:1", "+sbwt", "none", "-pa", Ebin | peers_program:paths()],
-            Server = lariat_site:plain_erlang(Site, "mochiweb", Args),
-            #{node := Node, os_pid := OsPid} = Server,
+            Args = peers_program:scheduler_args() ++ ["-pa", Ebin | peers_program:paths()],
+            #{os_pid := OsPid} = Server = lariat_site:plain_erlang(Site, "mochiweb", Args),
             ok = peers_program:to_server_cpu(OsPid),
-            Http = lariat_site:call(Server, ?MODULE, serve, [Connections]),
-            Sender = lariat_site:plain_erlang(Site, "sender", peers_program:paths()),
-            Url = "http://127.0.0.1:" ++ integer_to_list(Http) ++ "/stream/{id}",
-            {ok, #{url => Url, all_url => Url, args => [], os_pids => [OsPid], sender => Sender,
-                target => {router, Node}, knows => fun(_) -> true end}}
+            {ok, Server, lariat_site:call(Server, ?MODULE, serve, [Connections])}
     end.
 
 open(Target) -> {Target, 0}.
@@ -91,6 +102,9 @@ streaming(Id, Socket) ->
         {message, Message} ->
             Size = integer_to_list(byte_size(Message), 16),
             ok = mochiweb_socket:send(Socket, [Size, "\r\n", Message, "\r\n"]),
+            proc_lib:hibernate(?MODULE, streaming, [Id, Socket]);
+        {ask, Pid} ->
+            Pid ! written,
             proc_lib:hibernate(?MODULE, streaming, [Id, Socket]);
         {tcp_closed, _} ->
             ets:delete_object(streams, {Id, self()}),

@@ -3,7 +3,7 @@
 %%% It knows none of them. CPU 0 is for servers, CPU 1 for the load generator and who sends.
 -module(peers_program).
 
--export([start/4, to_server_cpu/1, client_command/0, paths/0, children/1]).
+-export([start/4, to_server_cpu/1, client_command/0, paths/0, scheduler_args/0, children/1]).
 -export([resident_bytes/1, cpu_us/1]).
 
 -define(DEADLINE_MS, 30000).
@@ -71,6 +71,11 @@ client_command() ->
 -spec paths() -> [string()].
 paths() ->
     ["-pa", filename:dirname(code:which(?MODULE))].
+
+%% @doc Arguments for an Erlang node that has one CPU, and shares it.
+-spec scheduler_args() -> [string()].
+scheduler_args() ->
+    ["+S", "1:1", "+sbwt", "none"].
 
 -spec children(pos_integer()) -> [pos_integer()].
 children(OsPid) ->

@@ -34,7 +34,8 @@
     {<<"lariat in the VM (NIF)">>, peer_lariat_nif},
     {<<"C node (libevent, ei)">>, peer_event_node},
     {<<"nchan (nginx)">>, peer_nchan},
-    {<<"mochiweb">>, peer_mochiweb}
+    {<<"mochiweb">>, peer_mochiweb},
+    {<<"mochiweb, sender in its VM">>, peer_mochiweb_inside}
 ]).
 
 -define(COLUMNS, [
@@ -65,21 +66,27 @@
 -define(PACED_SECONDS, 4).
 
 %% @doc Arguments: connections, messages of unicast, rounds, the rate that is one for all, directory of the
-%% peers, directory of what comes out.
+%% peers, directory of what comes out, and the modules of the servers beside the bare loop, all without any.
 -spec main([string()]) -> no_return().
-main([Connections, Messages, Rounds, Rate, Peers, Out]) ->
+main([Connections, Messages, Rounds, Rate, Peers, Out | Only]) ->
     Size = #{connections => list_to_integer(Connections), messages => list_to_integer(Messages),
         rate => list_to_integer(Rate), peers => Peers, out => Out},
-    Runs = lists:append([round(Round, Size) || Round <- lists:seq(1, list_to_integer(Rounds))]),
-    Text = table(Runs),
+    Servers = servers([list_to_existing_atom(Name) || Name <- Only]),
+    Runs = lists:append([
+        round(Round, Servers, Size) || Round <- lists:seq(1, list_to_integer(Rounds))
+    ]),
+    Text = table(Servers, Runs),
     File = filename:join(Out, "peers"),
     ok = file:write_file(File ++ ".json", json(Size, Runs)),
     ok = file:write_file(File ++ ".txt", Text),
     io:format("~n~ts~nalso in ~ts.txt; each run in ~ts.json~n", [Text, File, File]),
     halt(0).
 
-round(Round, Size) ->
-    Runs = [{Round, Name, measured(Round, Name, Peer, Size)} || {Name, Peer} <- ?PEERS],
+servers([]) -> ?PEERS;
+servers(Only) -> [Server || {_, Peer} = Server <- ?PEERS, lists:member(Peer, [limit | Only])].
+
+round(Round, Servers, Size) ->
+    Runs = [{Round, Name, measured(Round, Name, Peer, Size)} || {Name, Peer} <- Servers],
     [{_, _, {ok, Bare}} | _] = Runs,
     [{R, Name, with_ratios(Result, Bare)} || {R, Name, Result} <- Runs].
 
@@ -217,9 +224,9 @@ at_the_rate(#{<<"latency_us_p50">> := P50, <<"latency_us_p99">> := P99}) ->
     #{at_the_rate_us_p50 => P50, at_the_rate_us_p99 => P99}.
 
 %% Median (least to most) of the rounds, a line for each peer.
-table(Runs) ->
+table(Servers, Runs) ->
     Header = ["server" | [Title || {_, Title} <- ?COLUMNS]],
-    Rows = [[Name | cells([Result || {_, N, Result} <- Runs, N =:= Name])] || {Name, _} <- ?PEERS],
+    Rows = [[Name | cells([Result || {_, N, Result} <- Runs, N =:= Name])] || {Name, _} <- Servers],
     Lines = [Header, ["---" || _ <- Header] | Rows],
     [["| ", lists:join(" | ", Line), " |\n"] || Line <- Lines].
 
