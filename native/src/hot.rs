@@ -1,13 +1,14 @@
 //! Messages as terms of the VM: what nearly all callers send, recognised at sight, the rest by its bytes.
 //!
-//! Like `dist/codec/fast` for frames: it decides nothing, and what it does not recognise at once goes the
-//! general way (`lariat::term`), where the same means the same. A payload is copied once, into memory of
+//! Like `dist/codec/fast` for frames: it decides nothing, and what it does not recognise at once (ids that
+//! are other terms, options, signals that are no messages) goes the general way, through `lariat::term`, where
+//! the same means the same. A payload is copied once, into memory of
 //! ours: a reference to a sub-binary would keep the whole binary alive, and the caller's iolist is only
 //! there while the call lasts.
 
 use bytes::Bytes;
 use lariat::term;
-use lariat::wire::{Command, Conn, Form, Id, Ids, Message, Signal};
+use lariat::wire::{Conn, Form, Id, Ids, Message, Signal};
 use rustler::{Atom, Binary, OwnedBinary, Term};
 
 /// The longest id, as everywhere: longer than any in a request head.
@@ -19,7 +20,7 @@ const IDS_MAX: usize = 1_000_000;
 /// How deep iolists are walked here; a deeper one goes the general way, which refuses it.
 const DEPTH_MAX: usize = 256;
 
-rustler::atoms! { text, binary, lariat_conn }
+rustler::atoms! { text, binary, lariat_conn, gen_cast = "$gen_cast", send_atom = "send" }
 
 /// What reading a term took, by what was found in it; `make bench-nif` has the numbers. A clock would take a
 /// fifth as long as what it measures.
@@ -56,33 +57,48 @@ const TERM_MAX: usize = 16 * 1024;
 /// `{Id, Msg}`, `{[Id], Msg}`, either with options, or a cast of `{send, ...}`: what may be sent to any name
 /// of a node.
 pub(crate) fn send(term: Term<'_>, effort: &mut Effort) -> Option<(Ids, Message)> {
-    if let Ok((whom, what)) = term.decode::<(Term<'_>, Term<'_>)>()
-        && let Some(message) = message(what, effort)
-        && let Some(ids) = ids(whom, effort)
-    {
-        return Some((ids, message));
-    }
-    match general(term, effort)? {
-        Command::Send { ids, message, .. } => Some((ids, message)),
-        _ => None,
-    }
-}
-
-fn general(term: Term<'_>, effort: &mut Effort) -> Option<Command> {
-    let frame = frame(term);
-    effort.encoded(&frame);
-    let whole = term::Term::whole(&frame).ok()?;
-    if let Some([whom, what, options]) = whole.tuple() {
-        return term::delivery(whom, what, Some(options), &frame);
-    }
-    let [first, second] = whole.tuple()?;
-    if first.atom() == Some("$gen_cast") {
-        return match term::request(second, &frame) {
-            term::Request::Command(command) => Some(command),
-            _ => None,
+    if let Ok((first, second)) = term.decode::<(Term<'_>, Term<'_>)>() {
+        return if first.is_atom() && first.decode().is_ok_and(|cast: Atom| cast == gen_cast()) {
+            asked(second, effort)
+        } else {
+            delivery(first, second, None, effort)
         };
     }
-    term::delivery(first, second, None, &frame)
+    let (whom, what, options) = term.decode().ok()?;
+    delivery(whom, what, Some(options), effort)
+}
+
+/// `{send, Ids, Msg}` and `{send, Ids, Msg, Options}`
+fn asked(request: Term<'_>, effort: &mut Effort) -> Option<(Ids, Message)> {
+    let read = request.decode::<(Atom, Term<'_>, Term<'_>, Term<'_>)>();
+    let (verb, whom, what, options) = match read {
+        Ok((verb, whom, what, options)) => (verb, whom, what, Some(options)),
+        Err(_) => {
+            let (verb, whom, what) = request.decode().ok()?;
+            (verb, whom, what, None)
+        }
+    };
+    (verb == send_atom()).then_some(())?;
+    delivery(whom, what, options, effort)
+}
+
+fn delivery(
+    whom: Term<'_>,
+    what: Term<'_>,
+    options: Option<Term<'_>>,
+    effort: &mut Effort,
+) -> Option<(Ids, Message)> {
+    let mut message = message(what, effort)?;
+    if let Some(options) = options {
+        let frame = encoded(options, effort);
+        message.meta = term::event_options(term::Term::whole(&frame).ok()?, &frame)?;
+    }
+    let ids = ids(whom, effort).or_else(|| {
+        // Other terms are ids, too.
+        let frame = encoded(whom, effort);
+        term::ids(term::Term::whole(&frame).ok()?)
+    })?;
+    Some((ids, message))
 }
 
 /// What may be sent to a connection.
@@ -90,8 +106,7 @@ pub(crate) fn signal(term: Term<'_>, effort: &mut Effort) -> Option<Signal> {
     if let Some(message) = message(term, effort) {
         return Some(Signal::Deliver(message));
     }
-    let frame = frame(term);
-    effort.encoded(&frame);
+    let frame = encoded(term, effort);
     term::signal(term::Term::whole(&frame).ok()?, &frame)
 }
 
@@ -100,6 +115,12 @@ pub(crate) fn conn(term: Term<'_>, name: Atom) -> Option<Conn> {
     let (tag, edge, slot, serial) = term.decode::<(Atom, Atom, u32, u32)>().ok()?;
     (tag == lariat_conn() && edge == name).then_some(())?;
     Conn::from_pid_parts(slot, serial)
+}
+
+fn encoded(term: Term<'_>, effort: &mut Effort) -> Bytes {
+    let frame = frame(term);
+    effort.encoded(&frame);
+    frame
 }
 
 /// The bytes of a term, without the version byte; freed with the last slice of them.

@@ -172,11 +172,7 @@ fn handlers(names: Term<'_>) -> Option<Vec<Handler>> {
 }
 
 /// `#{event => iodata, id => iodata}`, both optional. The outer `None`: not such a map.
-#[expect(
-    clippy::option_option,
-    reason = "absent and wrong are different answers"
-)]
-fn event_options(options: Term<'_>, frame: &Bytes) -> Option<Option<Box<EventMeta>>> {
+pub fn event_options(options: Term<'_>, frame: &Bytes) -> Option<Option<Box<EventMeta>>> {
     let Kind::Map(mut pairs) = options.kind() else {
         return None;
     };

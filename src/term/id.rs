@@ -33,7 +33,7 @@ pub(super) fn id(term: Term<'_>) -> Option<Id> {
 }
 
 /// One id, or a list of ids. A list is always a list of ids.
-pub(super) fn ids(term: Term<'_>) -> Option<Ids> {
+pub fn ids(term: Term<'_>) -> Option<Ids> {
     match term.kind() {
         Kind::Nil => Some(Ids::Ints(Vec::new())),
         Kind::Bytes(bytes) => Some(Ids::Ints(bytes.iter().copied().map(i64::from).collect())),

@@ -21,7 +21,10 @@ mod vectors_test;
 mod view;
 mod write;
 
-pub use command::{AttachOptions, Request, atom_reason, delivery, reason, request, signal};
+pub use command::{
+    AttachOptions, Request, atom_reason, delivery, event_options, reason, request, signal,
+};
+pub use id::ids;
 pub use names::{InVm, Names};
 pub use reply::{events, gone, reply};
 pub use scan::{Refused, VERSION};
