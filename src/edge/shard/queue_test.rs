@@ -4,9 +4,8 @@
 //! Deadlines only end a test that failed.
 
 use std::sync::atomic::AtomicU64;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mio::{Events, Poll};
 
@@ -171,14 +170,16 @@ fn shard(
     })
 }
 
-/// Each push meets a shard that is about to sleep: what was pushed before has just been heard.
+/// Each push meets a shard that is about to sleep: what was pushed before has just been heard. Who pushes
+/// spins until then, a few steps more or less, because waking it would take longer than falling asleep.
 #[test]
 fn nobody_sleeps_over_what_comes_as_it_falls_asleep() {
+    const ROUNDS: u64 = 50_000;
     for producers in [1, 3] {
         let (queue, poll, _) = queue(1 << 20);
-        let ends: Vec<(SyncSender<()>, Receiver<()>)> =
-            (0..producers).map(|_| sync_channel(1)).collect();
-        let (tell, told): (Vec<_>, Vec<_>) = ends.into_iter().unzip();
+        let heard: Arc<Vec<AtomicU64>> =
+            Arc::new((0..producers).map(|_| AtomicU64::new(0)).collect());
+        let hears = Arc::clone(&heard);
         let running = shard(Arc::clone(&queue), poll, move |command| {
             if let ShardCommand::Send {
                 ids: Ids::One(Id::Int(from)),
@@ -186,23 +187,34 @@ fn nobody_sleeps_over_what_comes_as_it_falls_asleep() {
             } = command
             {
                 let from = usize::try_from(from).expect("they are numbered");
-                tell[from].send(()).expect("they wait for it");
+                hears[from].fetch_add(1, Ordering::Release);
             }
         });
-        let push = |(from, told): (i64, Receiver<()>)| {
-            let queue = Arc::clone(&queue);
+        let push = |from: i64| {
+            let (queue, heard) = (Arc::clone(&queue), Arc::clone(&heard));
             std::thread::spawn(move || {
-                for round in 0..10_000 {
+                let heard = &heard[usize::try_from(from).expect("they are numbered")];
+                for round in 0..ROUNDS {
                     if round % 2 == 0 {
                         queue.push(send_as(from, Vec::new(), None, None));
                     } else {
                         queue.push_all(&mut vec![send_as(from, Vec::new(), None, None)], 0);
                     }
-                    told.recv_timeout(DEADLINE).expect("the shard is awake");
+                    let (began, mut spins) = (Instant::now(), 0_u32);
+                    while heard.load(Ordering::Acquire) <= round {
+                        spins += 1;
+                        std::hint::spin_loop();
+                        if spins.is_multiple_of(10_000) {
+                            assert!(began.elapsed() < DEADLINE, "the shard sleeps over {round}");
+                            // It may need this core.
+                            std::thread::yield_now();
+                        }
+                    }
+                    (0..round % 128).for_each(|_| std::hint::spin_loop());
                 }
             })
         };
-        let pushing: Vec<_> = (0..).zip(told).map(push).collect();
+        let pushing: Vec<_> = (0..producers).map(push).collect();
         for thread in pushing {
             thread.join().expect("no wake was lost");
         }
