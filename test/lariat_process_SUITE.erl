@@ -421,12 +421,7 @@ logins(Config) ->
     linked(Config, fun(#{node := Node} = Edge, App) ->
         Other = lariat_site:edge(?config(site, Config), "other"),
         in(App, fun() ->
-            ok = lariat:attach(Node),
-            Up = fun() ->
-                #{edges := #{Node := #{state := State}}} = lariat:info(),
-                State =:= up
-            end,
-            lariat_site:await(Up, up),
+            attach(Node),
             {Own, OwnPid} = open(Edge, 1),
             {Far, FarPid} = open(Other, 2),
             ok = lariat_router:login(<<"alice">>, OwnPid),
@@ -456,46 +451,18 @@ logins(Config) ->
         well(App, Other)
     end).
 
-%% Where an id may stand, a connection may, as soon as its edge is attached.
+%% To `lariat' a pid is a connection as soon as its edge is attached, and before that an id. The rest
+%% is `lariat_conns_SUITE'.
 the_api(Config) ->
-    linked(Config, fun(#{http := Http, node := Node} = Edge, App) ->
+    linked(Config, fun(#{node := Node} = Edge, App) ->
         in(App, fun() ->
             {Stream, Pid} = open(Edge, 1),
-            %% An id that nobody has.
             ok = lariat:send(Pid, <<"nobody">>),
-            ok = lariat:attach(Node),
-            Up = fun() ->
-                #{edges := #{Node := #{state := State}}} = lariat:info(),
-                State =:= up
-            end,
-            lariat_site:await(Up, up),
-            {Twin, TwinPid} = open(Edge, 1),
-            Both = fun() -> lists:sort([Pid, TwinPid]) =:= lists:sort(lariat:connections(1)) end,
-            lariat_site:await(Both, both),
-            ok = lariat:send(Pid, ["for ", <<"one">>]),
+            attach(Node),
+            ok = lariat:send(Pid, <<"for one">>),
             <<"for one">> = lariat_client:message(Stream),
-            ok = lariat:send([TwinPid, Pid], {text, "for both"}),
-            [<<"for both">> = lariat_client:message(One) || One <- [Stream, Twin]],
-            {ok, 1} = lariat:call(TwinPid, "called"),
-            <<"called">> = lariat_client:message(Twin),
-            Sse = raw(Http, 2),
-            SsePid = pid(Node, 2),
-            ok = lariat:send(SsePid, "a", #{event => "tick", id => "7"}),
-            Monitor = lariat:monitor(SsePid),
-            Unwanted = lariat:monitor(SsePid),
-            true = lariat:demonitor(Unwanted),
-            {ok, 1} = lariat:close(SsePid, enough),
-            ?assertEqual(<<"event: tick\nid: 7\ndata: a\n\n">>, chunks(Sse)),
-            enough = down(Monitor, SsePid),
-            noproc = down(lariat:monitor(SsePid), SsePid),
-            ok = lariat:send(SsePid, "gone"),
-            ok = lariat:detach(Node),
-            nothing(),
-            lariat_client:close(Twin),
-            lariat_client:close(Stream)
-        end),
-        lariat_site:await(fun() -> dropped(Edge, <<"gone">>) =:= 1 end, gone),
-        watched(Edge, 0)
+            ok = lariat:detach(Node)
+        end)
     end).
 
 %% Many at once, again and again: every DOWN arrives once, and nothing stays behind.
@@ -520,6 +487,11 @@ linked(Config, Case) ->
     ?assertEqual(0, lariat_site:metric(Edge,
         <<"lariat_links_down_total{reason=\"malformed\"}">>)),
     well(App, Edge).
+
+attach(Node) ->
+    ok = lariat:attach(Node),
+    Up = fun() -> maps:get(state, maps:get(Node, maps:get(edges, lariat:info()))) =:= up end,
+    lariat_site:await(Up, up).
 
 alone(Pids) ->
     Sorted = lists:sort(Pids),
