@@ -39,7 +39,7 @@ async fn all_shards_take_a_message_or_none_does() {
     let config = edge::Config {
         listen: vec![SocketAddr::from(([127, 0, 0, 1], 0)).into()],
         shards: 2,
-        queue_bytes_max: 10_000,
+        queue_bytes_max: 32 * 10_000,
         ..edge::Config::default()
     };
     let edge = edge::start(config, Arc::clone(&metrics)).expect("the edge starts");

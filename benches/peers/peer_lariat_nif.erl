@@ -43,7 +43,7 @@ open(Edge) -> Edge.
 send(Edge, Ids, Message) ->
     case lariat:send(Ids, Message) of
         ok -> Edge;
-        {error, busy} -> erlang:yield(), send(Edge, Ids, Message)
+        {error, busy} -> receive after 1 -> send(Edge, Ids, Message) end
     end.
 
 all(Edge, Connections, Message) ->

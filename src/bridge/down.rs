@@ -92,7 +92,7 @@ impl Down {
         let sent = match ids {
             Ids::One(id) => {
                 let shard = self.edge.shard_of(&id);
-                self.edge.send(shard, Ids::One(id), message, None, None)
+                self.edge.send_now(shard, Ids::One(id), message)
             }
             list => self.edge.send_all(self.by_shard(list), &message),
         };
@@ -101,7 +101,7 @@ impl Down {
 
     /// The same for one connection.
     pub(super) fn signal_now(&self, conn: Conn, signal: Signal) -> Result<(), Busy> {
-        self.or_busy(self.edge.signal(conn, signal))
+        self.or_busy(self.edge.signal_now(conn, signal))
     }
 
     fn or_busy(&self, pushed: Result<(), QueueFull>) -> Result<(), Busy> {

@@ -178,7 +178,7 @@ impl Bridge {
     /// block of the queue.
     ///
     /// # Errors
-    /// When a shard's queue is full, or the edge has stopped.
+    /// When as much waits for a shard as may wait of what is sent so, or the edge has stopped.
     pub fn send_now(&self, ids: Ids, message: Message) -> Result<(), Busy> {
         self.0.down.send_now(ids, message)
     }

@@ -6,7 +6,7 @@
 use super::Edge;
 use super::credit::Credit;
 use super::shard::queue::{QueueFull, ShardCommand};
-use crate::wire::{Ids, Message};
+use crate::wire::{Conn, Ids, Message, Signal};
 
 /// Sends by shard, in order. The memory serves again after [`Edge::hand_over`].
 pub struct Batch {
@@ -60,8 +60,38 @@ impl Edge {
         any && all_behind
     }
 
+    /// Delivers to ids that all live on `shard`, without credit, or says that too much waits already: of
+    /// who is told so at once less may wait than of others. Waits for nobody.
+    pub fn send_now(&self, shard: usize, ids: Ids, message: Message) -> Result<(), QueueFull> {
+        let (credit, answer) = (None, None);
+        self.push_promptly(
+            shard,
+            ShardCommand::Send {
+                ids,
+                message,
+                credit,
+                answer,
+            },
+        )
+    }
+
+    /// The same for one connection; see [`Edge::signal`].
+    pub fn signal_now(&self, conn: Conn, signal: Signal) -> Result<(), QueueFull> {
+        match self.shard_with(conn) {
+            Some(shard) => self.push_promptly(shard, ShardCommand::Signal { conn, signal }),
+            None => Ok(()),
+        }
+    }
+
+    fn push_promptly(&self, shard: usize, command: ShardCommand) -> Result<(), QueueFull> {
+        let queue = &self.0.queues[shard];
+        let room = queue.reserve_promptly(command.bytes()).ok_or(QueueFull)?;
+        queue.push_reserved(command, room);
+        Ok(())
+    }
+
     /// Delivers one message to ids by shard, or, when a queue has no room for its part, to none of them.
-    /// Without credit. Waits for nobody.
+    /// As [`Edge::send_now`].
     pub fn send_all(&self, parts: Vec<(usize, Ids)>, message: &Message) -> Result<(), QueueFull> {
         let mut taken = Vec::with_capacity(parts.len());
         let mut is_full = false;
@@ -73,7 +103,7 @@ impl Edge {
                 answer: None,
             };
             let queue = &self.0.queues[shard];
-            match queue.reserve(command.bytes(), false) {
+            match queue.reserve_promptly(command.bytes()) {
                 Some(room) => taken.push((queue, command, room)),
                 None => {
                     is_full = true;

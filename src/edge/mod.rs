@@ -75,7 +75,9 @@ const CREDIT_SHARES: usize = 8;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The operator's: the address is in use, or not ours.
-    #[error("cannot listen for HTTP on {address}: {source}; choose another with --http")]
+    #[error(
+        "cannot listen for HTTP on {address}: {source}; choose another (--http, or http.listen)"
+    )]
     Bind {
         /// Which address.
         address: Address,
@@ -317,16 +319,21 @@ impl Edge {
 
     /// Tells one connection something. A conn of a shard that does not exist is gone.
     pub fn signal(&self, conn: Conn, signal: Signal) -> Result<(), QueueFull> {
+        match self.shard_with(conn) {
+            Some(shard) => self.push_bounded(shard, ShardCommand::Signal { conn, signal }),
+            None => Ok(()),
+        }
+    }
+
+    /// The shard of a conn; one without is counted as gone.
+    fn shard_with(&self, conn: Conn) -> Option<usize> {
         let shard = usize::from(conn.shard);
         if shard >= self.shards() {
-            self.0
-                .metrics
-                .dropped
-                .of(crate::metrics::Dropped::Gone)
-                .increment();
-            return Ok(());
+            let dropped = &self.0.metrics.dropped;
+            dropped.of(crate::metrics::Dropped::Gone).increment();
+            return None;
         }
-        self.push_bounded(shard, ShardCommand::Signal { conn, signal })
+        Some(shard)
     }
 
     /// Has `watch` told, exactly once, when the connection is gone, also when it is gone already.

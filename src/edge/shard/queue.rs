@@ -161,6 +161,11 @@ const LOADS_KEPT: usize = 1024;
 /// And while it is not: some 10 KB.
 const LOADS_KEPT_IDLE: usize = 64;
 
+/// Who sends without credit and is told at once has this part of a queue, 2 MiB by default: some 7,000
+/// small messages. What a shard writes in a twentieth of a second need not wait for it any longer, and
+/// streams that come behind are held soon. It is what `credit_bytes` is for who sends from another node.
+const PROMPT_PART: usize = 32;
+
 /// The shard takes what is pushed before it sleeps.
 const AWAKE: u8 = 0;
 /// The shard sleeps, or is about to.
@@ -211,6 +216,12 @@ impl Queue {
         self.reserve_if(bytes, |taken| {
             taken == 0 || taken + bytes <= self.bytes_max || is_covered
         })
+    }
+
+    /// The same for who is told when there is none, and can try again: in a part of the queue.
+    pub(in crate::edge) fn reserve_promptly(&self, bytes: usize) -> Option<Room> {
+        let most = self.bytes_max / PROMPT_PART;
+        self.reserve_if(bytes, |taken| taken == 0 || taken + bytes <= most)
     }
 
     fn reserve_if(&self, bytes: usize, fits: impl Fn(usize) -> bool) -> Option<Room> {
