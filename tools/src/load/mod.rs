@@ -53,6 +53,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::Instant;
 
 pub(crate) use client::{Client, Latency};
 pub(crate) use options::Options;
@@ -142,20 +143,22 @@ pub(crate) fn run(options: &Options, arguments: &[OsString]) -> Result<bool, Err
             Some(_) => Tally::new().with_per_id(options.ids(), options.connections.get()),
             None => Tally::new(),
         };
+        let started = Instant::now();
         let mut crew = Crew::start(arguments, Part::all(processes), None, tally, stop)?;
-        let report = run::run(options, &mut crew)?;
+        let report = run::run(options, &mut crew, started)?;
         return Ok(report.ok);
     }
     let plan = Plan::new(options, address, part);
     socket::make_room(plan.connections)?;
     let with_stdin = options.until_stdin_closes || options.part.is_some();
     let stop = Requests::install(with_stdin).map_err(Error::Signals)?;
+    let started = Instant::now();
     let mut driver = Driver::new(plan, stop)?;
     if options.part.is_some() {
         member::run(&mut driver)?;
         return Ok(true);
     }
-    Ok(run::run(options, &mut driver)?.ok)
+    Ok(run::run(options, &mut driver, started)?.ok)
 }
 
 /// Writes the whole file or none: whoever waits for it must not read half a line.

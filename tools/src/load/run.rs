@@ -11,7 +11,13 @@ use super::options::Options;
 use super::report::{Report, Run};
 use super::teller::Teller;
 
-pub(super) fn run(options: &Options, holder: &mut impl Holder) -> Result<Report, Error> {
+/// Times are counted from `started`: not later than the holder's own clock, or the thread may lose its core
+/// between the two, and a run at a rate would seem to be faster than its rate.
+pub(super) fn run(
+    options: &Options,
+    holder: &mut impl Holder,
+    started: Instant,
+) -> Result<Report, Error> {
     let connections = options.connections.get();
     let mut teller = Teller::new(options);
     let mut goal = Goal::new(Terms {
@@ -21,7 +27,6 @@ pub(super) fn run(options: &Options, holder: &mut impl Holder) -> Result<Report,
         quiet: options.quiet,
         hold: options.until_stdin_closes,
     });
-    let started = Instant::now();
     let mut connecting = None;
     let ended_by = loop {
         let now = Instant::now();
