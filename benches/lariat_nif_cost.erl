@@ -22,7 +22,10 @@ main() ->
 run() ->
     {ok, Edge} = lariat_nif:start(#{
         name => cost,
-        config => #{http => #{listener => [#{address => <<"127.0.0.1:0">>}]}}
+        %% Nothing is to be refused: senders have a 32nd of it.
+        config => #{http => #{
+            listener => [#{address => <<"127.0.0.1:0">>}], queue_bytes_max => <<"32 GiB">>
+        }}
     }),
     io:format("~-44s ~10s ~10s ~10s~n", ["us a call", "median", "p99", "most"]),
     [measure(Edge, Name, Bytes, Call) || {Name, Bytes, Call} <- cases(Edge)],

@@ -4,7 +4,7 @@
 -module(peers_program).
 
 -export([start/4, to_server_cpu/1, client_command/0, paths/0, scheduler_args/0, children/1]).
--export([resident_bytes/1, cpu_us/1]).
+-export([resident_bytes/1, cpu_us/1, shard_cpu_us/1]).
 
 -define(DEADLINE_MS, 30000).
 
@@ -97,8 +97,24 @@ resident(OsPid) ->
 cpu_us(OsPids) ->
     lists:sum([cpu(OsPid) || OsPid <- OsPids]).
 
+%% @doc The same of threads that are called `shard-N' alone: what writes, where the server is Lariat.
+-spec shard_cpu_us([pos_integer()]) -> non_neg_integer().
+shard_cpu_us(OsPids) ->
+    Tasks = [Task || OsPid <- OsPids,
+        Task <- filelib:wildcard(lists:concat(["/proc/", OsPid, "/task/*"])), is_shard(Task)],
+    lists:sum([cpu_of(Task ++ "/stat") || Task <- Tasks]).
+
+is_shard(Task) ->
+    case file:read_file(Task ++ "/comm") of
+        {ok, <<"shard-", _/binary>>} -> true;
+        _ -> false
+    end.
+
 cpu(OsPid) ->
-    {ok, Stat} = file:read_file(lists:concat(["/proc/", OsPid, "/stat"])),
+    cpu_of(lists:concat(["/proc/", OsPid, "/stat"])).
+
+cpu_of(File) ->
+    {ok, Stat} = file:read_file(File),
     [_, After] = binary:split(Stat, <<") ">>),
     Fields = binary:split(After, <<" ">>, [global]),
     (binary_to_integer(lists:nth(12, Fields)) + binary_to_integer(lists:nth(13, Fields))) * 10000.

@@ -48,6 +48,9 @@
     {server_busy, "CPU busy"},
     {cpu_us_per_message, "CPU us/msg"},
     {rested_cpu_us_per_message, "rested CPU us/msg"},
+    {shard_us_per_message, "shard us/msg"},
+    {rested_shard_us_per_message, "rested shard us/msg"},
+    {rested_shard_of_bare_loop, "bare by rested shard"},
     {rate_of_bare_loop, "rate of bare"},
     {cpu_of_bare_loop, "by CPU"},
     {rested_rate_of_bare_loop, "rested rate of bare"},
@@ -96,10 +99,16 @@ with_ratios({ok, Numbers}, Bare) ->
         rate_of_bare_loop => Of(unicast_per_second),
         cpu_of_bare_loop => 1 / Of(cpu_us_per_message),
         rested_rate_of_bare_loop => Of(rested_per_second),
-        rested_cpu_of_bare_loop => 1 / Of(rested_cpu_us_per_message)
+        rested_cpu_of_bare_loop => 1 / Of(rested_cpu_us_per_message),
+        rested_shard_of_bare_loop => by_shard(Numbers, Bare)
     }};
 with_ratios(Absent, _) ->
     Absent.
+
+by_shard(#{rested_shard_us_per_message := Us}, #{rested_cpu_us_per_message := Bare}) when Us > 0 ->
+    Bare / Us;
+by_shard(_, _) ->
+    0.
 
 %% Each in a process of its own: with it ends what it started.
 measured(Round, Name, Peer, Size) ->
@@ -162,8 +171,10 @@ numbers(#{all_url := AllUrl, os_pids := OsPids, connections := N} = Peer, Size) 
     #{<<"messages_per_second">> := FanOut} = reported(All),
     known(Peer, 0),
     %% Unicast, as fast as it goes.
-    #{per_second := Unicast, cpu_us := CpuFlood, seconds := Receiving} = flood(Peer, Messages, []),
-    #{per_second := Rested, cpu_us := CpuRested} = flood(Peer, Messages, ["--rest", ?REST]),
+    #{per_second := Unicast, cpu_us := CpuFlood, seconds := Receiving, shard_us := ShardFlood} =
+        flood(Peer, Messages, []),
+    #{per_second := Rested, cpu_us := CpuRested, shard_us := ShardRested} =
+        flood(Peer, Messages, ["--rest", ?REST]),
     %% And at its share.
     Paced = paced(Peer, trunc(Unicast * ?LOAD_PERCENT / 100)),
     known(Peer, 0),
@@ -177,6 +188,8 @@ numbers(#{all_url := AllUrl, os_pids := OsPids, connections := N} = Peer, Size) 
         cpu_us_per_message => CpuFlood / Messages,
         rested_per_second => Rested,
         rested_cpu_us_per_message => CpuRested / Messages,
+        shard_us_per_message => ShardFlood / Messages,
+        rested_shard_us_per_message => ShardRested / Messages,
         server_busy => CpuFlood / 1.0e6 / Receiving
     }).
 
@@ -185,12 +198,14 @@ flood(#{url := Url, os_pids := OsPids, connections := N, args := Args} = Peer, M
     lariat_load:heard(Load, <<"connected">>),
     known(Peer, N),
     Before = peers_program:cpu_us(OsPids),
+    ShardBefore = peers_program:shard_cpu_us(OsPids),
     ok = sent(Peer, flood, [N, Messages]),
     lariat_load:heard(Load, <<"expected">>),
     Cpu = peers_program:cpu_us(OsPids) - Before,
+    Shard = peers_program:shard_cpu_us(OsPids) - ShardBefore,
     #{<<"messages_per_second">> := PerSecond, <<"receiving_seconds">> := Seconds} = reported(Load),
     known(Peer, 0),
-    #{per_second => PerSecond, cpu_us => Cpu, seconds => Seconds}.
+    #{per_second => PerSecond, cpu_us => Cpu, shard_us => Shard, seconds => Seconds}.
 
 paced(#{url := Url, connections := N} = Peer, Rate) ->
     Load = load(Peer, Url, Rate * ?PACED_SECONDS),
