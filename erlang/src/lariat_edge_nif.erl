@@ -92,6 +92,7 @@ heard(Edge, Events) ->
     credited | plain
 ) -> ok | {error, lariat_edge:failure()}.
 send(Edge, Ids, Payload, Options, _) ->
+    %% Not by `when_running/2': each message would make a fun.
     case lariat_edge_instance:running(Edge) of
         {Running, _} -> failure(lariat_nif:send(Running, message(Ids, Payload, Options)));
         none -> {error, noconnection}
@@ -111,10 +112,7 @@ answer(Edge, Ref, Answer, How) ->
 
 -spec cast(lariat_picture:edge(), lariat_wire:command()) -> ok | {error, lariat_edge:failure()}.
 cast(Edge, Command) ->
-    case lariat_edge_instance:running(Edge) of
-        {Running, _} -> failure(lariat_nif:cast(Running, Command));
-        none -> {error, noconnection}
-    end.
+    when_running(Edge, fun(Running) -> lariat_nif:cast(Running, Command) end).
 
 %% @doc Asks and waits, for as long as it takes: the caller is killed at its deadline.
 -spec call(lariat_picture:edge(), lariat_wire:command()) -> ok | {ok, term()} | {error, term()}.
@@ -125,10 +123,7 @@ call(Edge, {attach, Owner, #{credit := true} = Options}) ->
         {error, _} = Error -> Error
     end;
 call(Edge, Command) ->
-    case lariat_edge_instance:running(Edge) of
-        {Running, _} -> failure(lariat_nif:call(Running, Command, infinity));
-        none -> {error, noconnection}
-    end.
+    when_running(Edge, fun(Running) -> lariat_nif:call(Running, Command, infinity) end).
 
 %% @doc What we know without asking.
 -spec info(lariat_picture:edge()) -> map().
@@ -144,12 +139,8 @@ stop(Edge) ->
 -spec signal(lariat_picture:edge(), lariat_wire:conn(), term(), at_once | patiently) ->
     ok | {error, lariat_edge:failure()}.
 signal(Edge, Conn, Term, How) ->
-    when_room(How, fun() ->
-        case lariat_edge_instance:running(Edge) of
-            {Running, _} -> failure(lariat_nif:signal(Running, Conn, Term));
-            none -> {error, noconnection}
-        end
-    end).
+    Signal = fun(Running) -> lariat_nif:signal(Running, Conn, Term) end,
+    when_room(How, fun() -> when_running(Edge, Signal) end).
 
 %% @doc DOWN comes from `lariat_monitors'.
 -spec monitor(lariat_picture:edge(), lariat_wire:conn()) -> reference().
@@ -168,18 +159,12 @@ demonitor(_, Ref) ->
 %% @doc The owner of the edge is to be told once when this connection is gone. Again changes nothing.
 -spec watch(lariat_wire:conn()) -> ok | {error, lariat_edge:failure()}.
 watch({lariat_conn, Edge, _, _} = Conn) ->
-    case lariat_edge_instance:running(Edge) of
-        {Running, _} -> failure(lariat_nif:watch(Running, Conn));
-        none -> {error, noconnection}
-    end.
+    when_running(Edge, fun(Running) -> lariat_nif:watch(Running, Conn) end).
 
 %% @doc Or not to be told.
 -spec unwatch(lariat_wire:conn()) -> ok | {error, lariat_edge:failure()}.
 unwatch({lariat_conn, Edge, _, _} = Conn) ->
-    case lariat_edge_instance:running(Edge) of
-        {Running, _} -> failure(lariat_nif:unwatch(Running, Conn));
-        none -> {error, noconnection}
-    end.
+    when_running(Edge, fun(Running) -> lariat_nif:unwatch(Running, Conn) end).
 
 %% @doc The metrics of the edge, as a node's /metrics has them.
 -spec metrics(lariat_picture:edge()) -> binary() | {error, noconnection}.
@@ -198,6 +183,14 @@ when_room(How, Say) ->
             receive after ?PATIENCE_MS -> when_room(How, Say) end;
         Said ->
             Said
+    end.
+
+-spec when_running(lariat_picture:edge(), fun((lariat_nif:edge()) -> Answer)) ->
+    Answer | {error, noconnection}.
+when_running(Edge, Ask) ->
+    case lariat_edge_instance:running(Edge) of
+        {Running, _} -> failure(Ask(Running));
+        none -> {error, noconnection}
     end.
 
 %% A closed edge is to its callers what a lost link is.
