@@ -272,9 +272,10 @@ root() ->
     root(filename:dirname(filename:absname(code:which(?MODULE)))).
 
 root(Dir) ->
-    case filelib:is_regular(filename:join(Dir, "Cargo.lock")) of
-        true -> Dir;
-        false -> root(filename:dirname(Dir))
+    case {filelib:is_regular(filename:join(Dir, "Cargo.lock")), filename:dirname(Dir)} of
+        {true, _} -> Dir;
+        {false, Dir} -> error({not_in_the_repository, code:which(?MODULE)});
+        {false, Parent} -> root(Parent)
     end.
 
 %% @doc The program under test: LARIAT_PROGRAM, or the debug build.
@@ -286,8 +287,11 @@ program() -> built("LARIAT_PROGRAM", "lariat").
 tools() -> built("LARIAT_TOOLS", "lariat-tools").
 
 built(Variable, Name) ->
-    Default = filename:join([root(), "target", "debug", Name]),
-    Path = os:getenv(Variable, Default),
+    Path =
+        case os:getenv(Variable) of
+            false -> filename:join([root(), "target", "debug", Name]);
+            Said -> Said
+        end,
     filelib:is_regular(Path) orelse error({not_built, Path, "run cargo build --workspace"}),
     Path.
 

@@ -68,6 +68,9 @@
 -define(REST, "1ms").
 -define(PACED_SECONDS, 4).
 
+%% The bare loop's tool writes for 12 seconds, and has its own limits for all that it waits for.
+-define(LIMIT_MS, 300000).
+
 %% @doc Arguments: connections, messages of unicast, rounds, the rate that is one for all, directory of the
 %% peers, directory of what comes out, and the modules of the servers beside the bare loop, all without any.
 -spec main([string()]) -> no_return().
@@ -153,7 +156,13 @@ limit(Rest, #{connections := Connections, rate := Rate, out := Out}) ->
         "--client-rest", Rest, "--rate", integer_to_list(Rate), "--json", File],
     Port = open_port({spawn_executable, os:find_executable("taskset")},
         [{args, Args}, exit_status, binary]),
-    receive {Port, {exit_status, Status}} -> ?assertEqual(0, Status) end,
+    receive
+        {Port, {exit_status, Status}} -> ?assertEqual(0, Status)
+    after ?LIMIT_MS ->
+        {os_pid, OsPid} = erlang:port_info(Port, os_pid),
+        _ = os:cmd("kill -KILL " ++ integer_to_list(OsPid)),
+        error({waited_in_vain_for, "lariat-tools limit", ?LIMIT_MS})
+    end,
     {ok, Line} = file:read_file(File),
     lariat_load:read(Line).
 

@@ -22,6 +22,9 @@ use streams::Streams;
 /// The client's lines wait while a phase runs; in that time they still find room.
 const SECONDS_MAX: u64 = 20;
 
+/// Only a client that will never connect takes so long for its next connection.
+const CONNECT_WITHIN: Duration = Duration::from_secs(60);
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Connections to hold: one process has about 20,000 open files
@@ -105,7 +108,7 @@ struct AtRate {
 /// Measures and prints; true when everything arrived.
 pub(crate) fn run(options: &Options) -> Result<bool, Error> {
     let connections = options.connections;
-    let listener = streams::listen().map_err(Error::Accept)?;
+    let listener = streams::listen(CONNECT_WITHIN).map_err(Error::Accept)?;
     let address = listener.local_addr().map_err(Error::Accept)?;
     let url = format!("http://{address}/{{id}}");
     let mut client = Client::start(

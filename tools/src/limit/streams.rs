@@ -4,6 +4,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
@@ -23,8 +24,11 @@ pub(super) struct Streams {
     ids: Vec<u64>,
 }
 
-pub(super) fn listen() -> io::Result<TcpListener> {
+/// Who is to connect, and what it then says, is waited for so long.
+pub(super) fn listen(patience: Duration) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    // For accepting as well, and for the sockets that are accepted.
+    socket.set_read_timeout(Some(patience))?;
     socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -39,9 +43,9 @@ impl Streams {
         };
         let mut clock = None;
         for _ in 0..connections {
-            let (mut socket, _) = listener.accept()?;
+            let (mut socket, _) = listener.accept().map_err(in_time)?;
             clock.get_or_insert_with(Clock::start);
-            streams.ids.push(read_id(&mut socket)?);
+            streams.ids.push(read_id(&mut socket).map_err(in_time)?);
             socket.write_all(ANSWER)?;
             socket.set_nodelay(true)?;
             socket.set_nonblocking(true)?;
@@ -71,6 +75,17 @@ impl Streams {
     }
 }
 
+/// Says what the kernel calls "try again".
+fn in_time(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => {
+            let text = "our own client did not connect, or asked for nothing, in time";
+            io::Error::new(io::ErrorKind::TimedOut, text)
+        }
+        _ => error,
+    }
+}
+
 /// The number in `GET /7 HTTP/1.1`.
 fn read_id(socket: &mut TcpStream) -> io::Result<u64> {
     let mut request = [0; REQUEST_BYTES];
@@ -87,4 +102,18 @@ fn read_id(socket: &mut TcpStream) -> io::Result<u64> {
         .ok()
         .and_then(|id| id.parse().ok());
     id.ok_or_else(|| io::Error::other("a request without an id"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_does_not_come_or_asks_for_nothing_is_not_waited_for_forever() {
+        let listener = listen(Duration::from_millis(10)).unwrap();
+        let accepted = || Streams::accept(&listener, 1).map(|_| ()).unwrap_err();
+        assert_eq!(accepted().kind(), io::ErrorKind::TimedOut);
+        let _silent = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        assert_eq!(accepted().kind(), io::ErrorKind::TimedOut);
+    }
 }
