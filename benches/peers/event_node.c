@@ -24,6 +24,8 @@ static struct event_base *base;
 static ei_cnode ec;
 static ei_x_buff in;
 static char payload[1 << 20];
+/* A list of integers below 256 comes as a string, of at most 65,535, with a zero at its end here. */
+static char small_ids[1 << 16];
 
 /* The id may have a new connection by now: that one stays. */
 static void closed(struct evhttp_connection *connection, void *slot) {
@@ -60,25 +62,33 @@ static void deliver(long id, long length) {
 
 /* {Id, Binary} or {[Id], Binary}. The ids come before the binary, so a list is read twice. */
 static int take_apart(const char *buf) {
-    int at = 0, version, arity, count = 1, type, size, list;
+    int at = 0, version, arity, count = 1, ids, type, size, list = 0;
     long id, length;
     if (ei_decode_version(buf, &at, &version) || ei_decode_tuple_header(buf, &at, &arity) ||
         arity != 2)
         return -1;
-    ei_get_type(buf, &at, &type, &size);
-    if (type == ERL_LIST_EXT)
-        ei_decode_list_header(buf, &at, &count);
-    list = at;
-    for (int i = 0; i < count; i++)
-        if (ei_decode_long(buf, &at, &id))
-            return -1;
-    if (type == ERL_LIST_EXT)
-        ei_skip_term(buf, &at);
+    ei_get_type(buf, &at, &ids, &size);
+    if (ids == ERL_STRING_EXT) {
+        count = size;
+        ei_decode_string(buf, &at, small_ids);
+    } else {
+        if (ids == ERL_LIST_EXT)
+            ei_decode_list_header(buf, &at, &count);
+        list = at;
+        for (int i = 0; i < count; i++)
+            if (ei_decode_long(buf, &at, &id))
+                return -1;
+        if (ids == ERL_LIST_EXT)
+            ei_skip_term(buf, &at);
+    }
     ei_get_type(buf, &at, &type, &size);
     if (size > (int)sizeof payload || ei_decode_binary(buf, &at, payload, &length))
         return -1;
     for (int i = 0; i < count; i++) {
-        ei_decode_long(buf, &list, &id);
+        if (ids == ERL_STRING_EXT)
+            id = (unsigned char)small_ids[i];
+        else
+            ei_decode_long(buf, &list, &id);
         deliver(id, length);
     }
     return 0;
