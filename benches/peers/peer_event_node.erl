@@ -2,8 +2,12 @@
 %%% sends.
 -module(peer_event_node).
 -behaviour(peer_of_bench).
+-behaviour(peers_sender).
 
--export([start/2, open/1, send/3, all/3, finish/1]).
+%% The server.
+-export([start/2]).
+%% Who sends.
+-export([open/1, send/3, all/3, finish/1]).
 
 start(Site, #{connections := Connections, peers := Peers}) ->
     #{cookie := Cookie, epmd_port := Port} = Site,
@@ -18,7 +22,7 @@ start(Site, #{connections := Connections, peers := Peers}) ->
             Sender = lariat_site:plain_erlang(Site, "sender", peers_program:paths()),
             Url = "http://127.0.0.1:" ++ binary_to_list(Http) ++ "/stream/{id}",
             {ok, #{url => Url, all_url => Url, args => [], os_pids => [OsPid], sender => Sender,
-                target => {any, 'event_node@127.0.0.1'}, knows => fun(_) -> true end}}
+                sends => ?MODULE, target => {any, 'event_node@127.0.0.1'}, knows => fun(_) -> true end}}
     end.
 
 open({_, Node} = Target) ->

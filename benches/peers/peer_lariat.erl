@@ -1,8 +1,12 @@
 %%% Lariat: the hidden node with one shard, and an Erlang node that sends on credit.
 -module(peer_lariat).
 -behaviour(peer_of_bench).
+-behaviour(peers_sender).
 
--export([start/2, open/1, send/3, all/3, finish/1]).
+%% The server.
+-export([start/2]).
+%% Who sends.
+-export([open/1, send/3, all/3, finish/1]).
 
 start(Site, _) ->
     #{node := Node, http := Http, os_pid := OsPid} =
@@ -12,7 +16,7 @@ start(Site, _) ->
     Url = "http://127.0.0.1:" ++ integer_to_list(Http) ++ "/stream/{id}",
     Knows = fun(Count) -> lariat_site:call(Sender, lariat_picture, count, []) =:= Count end,
     {ok, #{url => Url, all_url => Url, args => [], os_pids => [OsPid], sender => Sender,
-        target => Node, knows => Knows}}.
+        sends => ?MODULE, target => Node, knows => Knows}}.
 
 open(Node) -> Node.
 

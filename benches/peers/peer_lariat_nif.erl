@@ -4,8 +4,12 @@
 %%% the others it has the other CPU, and the way between them is their servers' to read.
 -module(peer_lariat_nif).
 -behaviour(peer_of_bench).
+-behaviour(peers_sender).
 
--export([start/2, open/1, send/3, all/3, finish/1]).
+%% The server.
+-export([start/2]).
+%% Who sends.
+-export([open/1, send/3, all/3, finish/1]).
 
 -define(EDGE, inside).
 
@@ -33,7 +37,7 @@ started(Server, OsPid) ->
     Url = "http://" ++ binary_to_list(Address) ++ "/stream/{id}",
     Knows = fun(Count) -> Call(lariat_picture, count, []) =:= Count end,
     #{url => Url, all_url => Url, args => [], os_pids => [OsPid], sender => Server,
-        target => ?EDGE, knows => Knows}.
+        sends => ?MODULE, target => ?EDGE, knows => Knows}.
 
 is_up(#{edges := #{?EDGE := #{state := State}}}) -> State =:= up;
 is_up(_) -> false.

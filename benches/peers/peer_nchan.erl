@@ -5,8 +5,12 @@
 %%% A message to all is one POST to a channel that all of them listen to.
 -module(peer_nchan).
 -behaviour(peer_of_bench).
+-behaviour(peers_sender).
 
--export([start/2, open/1, send/3, all/3, finish/1]).
+%% The server.
+-export([start/2]).
+%% Who sends.
+-export([open/1, send/3, all/3, finish/1]).
 
 %% Requests under way: eight connections, sixteen on each.
 -define(SOCKETS, 8).
@@ -32,7 +36,7 @@ start(Site, #{connections := Connections, peers := Peers}) ->
             Url = "http://127.0.0.1:" ++ integer_to_list(Http),
             {ok, #{url => Url ++ "/stream/{id}", all_url => Url ++ "/all/{id}",
                 args => ["--transport", "sse"], os_pids => [Master, Worker], sender => Sender,
-                target => Http, knows => fun(_) -> true end}}
+                sends => ?MODULE, target => Http, knows => fun(_) -> true end}}
     end.
 
 config(Dir, Module, Http, Connections) ->

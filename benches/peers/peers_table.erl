@@ -140,7 +140,7 @@ measure(Peer, #{connections := Connections, peers := Peers} = Size) ->
     Result =
         case Peer:start(Site, Size) of
             {ok, Started} ->
-                Rest = Started#{peer => Peer, connections => Connections},
+                Rest = Started#{connections => Connections},
                 {ok, numbers(Rest, Size)};
             {absent, Why} ->
                 {absent, list_to_binary(Why)}
@@ -235,8 +235,8 @@ reported(Load) ->
 known(#{knows := Knows}, Count) ->
     true = lariat_site:await(fun() -> Knows(Count) end, {known, Count}).
 
-sent(#{peer := Peer, sender := #{peer := Node}, target := Target}, Function, Args) ->
-    peer:call(Node, peer_of_bench, Function, [Peer, Target | Args], 120000).
+sent(#{sender := #{peer := Node}, sends := Sends, target := Target}, Function, Args) ->
+    peer:call(Node, peers_sender, Function, [Sends, Target | Args], 120000).
 
 latencies(Said) ->
     maps:from_list([
