@@ -39,3 +39,12 @@ step() {
     fi
     return "$status"
 }
+
+# compile_benches DIRECTORY: what the benches are in Erlang, and what they share with the suites. The behaviours
+# first.
+compile_benches() {
+    mkdir -p "$1"
+    erlc +debug_info +warnings_as_errors -o "$1" benches/peers/{peer_of_bench,peers_sender,peers_streams}.erl &&
+        erlc +debug_info +warnings_as_errors -pa "$1" -o "$1" benches/*.erl benches/peers/*.erl \
+            test/lariat_{site,client,load}.erl
+}
