@@ -30,7 +30,7 @@ fn per_message(edge: &Edge, messages: u64, ids: impl Fn(u64) -> Ids) -> f64 {
             let sent = edge
                 .bridge
                 .send_now(ids, Message::new(Bytes::from_static(PAYLOAD)));
-            assert_eq!(sent, Ok(()));
+            assert!(sent.is_ok(), "there is room");
         }
         edge.wait_for(goal);
         sum += allocations() - before;

@@ -35,10 +35,16 @@ impl Effort {
     const OTHER_ID_NS: usize = 90;
     const PIECE_NS: usize = 18;
     const ENCODED_BYTE_NS: usize = 16;
+    const WRITE_NS: usize = 10_000;
 
     /// In hundredths of a time slice, which is about a millisecond.
     pub(crate) fn percent(&self) -> usize {
         self.ns / 10_000
+    }
+
+    /// A small message was written to a socket, or to a few.
+    pub(crate) fn written(&mut self) {
+        self.ns += Self::WRITE_NS;
     }
 
     fn payload(&mut self, bytes: usize) {

@@ -3,7 +3,7 @@
 //! What may take longer than a millisecond has a twin on the dirty schedulers; which is called is decided
 //! there, by the numbers in ARCHITECTURE.md. None of them blocks.
 
-use lariat::bridge::Busy;
+use lariat::bridge::{Busy, Now};
 use lariat::wire::{Command, Conn, Refusal};
 use rustler::schedule::consume_timeslice;
 use rustler::{Atom, Binary, Encoder, Env, LocalPid, OwnedBinary, Term};
@@ -43,9 +43,14 @@ fn answer<'a>(env: Env<'a>, done: Result<(), No>) -> Term<'a> {
     (error(), why).encode(env)
 }
 
-/// A queue that takes nothing is full, or of an edge that has ended meanwhile.
-fn taken(edge: &edge::Edge, sent: Result<(), Busy>) -> Result<(), No> {
-    sent.map_err(|Busy| is_open(edge).err().unwrap_or(No::Busy))
+/// A queue that takes nothing is full, or of an edge that has ended meanwhile. What was written here the
+/// caller pays for.
+fn taken(edge: &edge::Edge, sent: Result<Now, Busy>, effort: &mut Effort) -> Result<(), No> {
+    let now = sent.map_err(|Busy| is_open(edge).err().unwrap_or(No::Busy))?;
+    if now == Now::Written {
+        effort.written();
+    }
+    Ok(())
 }
 
 fn is_open(edge: &edge::Edge) -> Result<(), No> {
@@ -92,13 +97,12 @@ fn send<'a>(
     charge: impl FnOnce(&Effort),
 ) -> Term<'a> {
     let edge = handle.edge();
+    let mut effort = Effort::default();
     let sent = is_open(edge).and_then(|()| {
-        let mut effort = Effort::default();
-        let read = hot::send(term, &mut effort);
-        charge(&effort);
-        let (ids, message) = read.ok_or(No::Bad)?;
-        taken(edge, edge.bridge.send_now(ids, message))
+        let (ids, message) = hot::send(term, &mut effort).ok_or(No::Bad)?;
+        taken(edge, edge.bridge.send_now(ids, message), &mut effort)
     });
+    charge(&effort);
     answer(env, sent)
 }
 
@@ -130,13 +134,13 @@ fn signal<'a>(
     charge: impl FnOnce(&Effort),
 ) -> Term<'a> {
     let edge = handle.edge();
+    let mut effort = Effort::default();
     let told = is_open(edge).and_then(|()| {
         let conn = hot::conn(conn, edge.name).ok_or(No::Bad)?;
-        let mut effort = Effort::default();
-        let read = hot::signal(term, &mut effort);
-        charge(&effort);
-        taken(edge, edge.bridge.signal_now(conn, read.ok_or(No::Bad)?))
+        let signal = hot::signal(term, &mut effort).ok_or(No::Bad)?;
+        taken(edge, edge.bridge.signal_now(conn, signal), &mut effort)
     });
+    charge(&effort);
     answer(env, told)
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::credits::Credits;
 use super::gather::Gather;
 use super::{Answer, Busy};
-use crate::edge::{Batch, Credit, Edge, QueueFull, Watch};
+use crate::edge::{Batch, Credit, Edge, Now, QueueFull, Watch};
 use crate::metrics::{Dropped, Metrics};
 use crate::wire::{
     Command, Conn, ID_COST, Id, Ids, InfoValue, Message, Owner, Reason, Refusal, Reply, Signal,
@@ -88,7 +88,7 @@ impl Down {
 
     /// Sends to all receivers now, or to none: whoever asks hears that a queue is full, so nothing is
     /// dropped.
-    pub(super) fn send_now(&self, ids: Ids, message: Message) -> Result<(), Busy> {
+    pub(super) fn send_now(&self, ids: Ids, message: Message) -> Result<Now, Busy> {
         let sent = match ids {
             Ids::One(id) => {
                 let shard = self.edge.shard_of(&id);
@@ -100,11 +100,11 @@ impl Down {
     }
 
     /// The same for one connection.
-    pub(super) fn signal_now(&self, conn: Conn, signal: Signal) -> Result<(), Busy> {
+    pub(super) fn signal_now(&self, conn: Conn, signal: Signal) -> Result<Now, Busy> {
         self.or_busy(self.edge.signal_now(conn, signal))
     }
 
-    fn or_busy(&self, pushed: Result<(), QueueFull>) -> Result<(), Busy> {
+    fn or_busy(&self, pushed: Result<Now, QueueFull>) -> Result<Now, Busy> {
         pushed.map_err(|QueueFull| {
             self.metrics.busy_sends.increment();
             Busy

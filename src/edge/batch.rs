@@ -32,6 +32,15 @@ impl Batch {
     }
 }
 
+/// What became of a message that was not refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Now {
+    /// The caller has written it to its connections, or found none.
+    Written,
+    /// The shard has it.
+    Queued,
+}
+
 impl Edge {
     /// An empty batch for this edge.
     pub fn batch(&self) -> Batch {
@@ -61,10 +70,11 @@ impl Edge {
     }
 
     /// Delivers to ids that all live on `shard`, without credit, or says that too much waits already: of
-    /// who is told so at once less may wait than of others. Waits for nobody.
-    pub fn send_now(&self, shard: usize, ids: Ids, message: Message) -> Result<(), QueueFull> {
+    /// who is told so at once less may wait than of others. Waits for nobody, but may write a small message
+    /// itself to a shard that sleeps, which takes as long as the system calls.
+    pub fn send_now(&self, shard: usize, ids: Ids, message: Message) -> Result<Now, QueueFull> {
         let (credit, answer) = (None, None);
-        self.push_promptly(
+        self.carry_out_now(
             shard,
             ShardCommand::Send {
                 ids,
@@ -76,23 +86,26 @@ impl Edge {
     }
 
     /// The same for one connection; see [`Edge::signal`].
-    pub fn signal_now(&self, conn: Conn, signal: Signal) -> Result<(), QueueFull> {
+    pub fn signal_now(&self, conn: Conn, signal: Signal) -> Result<Now, QueueFull> {
         match self.shard_with(conn) {
-            Some(shard) => self.push_promptly(shard, ShardCommand::Signal { conn, signal }),
-            None => Ok(()),
+            Some(shard) => self.carry_out_now(shard, ShardCommand::Signal { conn, signal }),
+            None => Ok(Now::Queued),
         }
     }
 
-    fn push_promptly(&self, shard: usize, command: ShardCommand) -> Result<(), QueueFull> {
+    fn carry_out_now(&self, shard: usize, command: ShardCommand) -> Result<Now, QueueFull> {
+        let Some(command) = self.0.directs[shard].try_carry_out(command) else {
+            return Ok(Now::Written);
+        };
         let queue = &self.0.queues[shard];
         let room = queue.reserve_promptly(command.bytes()).ok_or(QueueFull)?;
         queue.push_reserved(command, room);
-        Ok(())
+        Ok(Now::Queued)
     }
 
     /// Delivers one message to ids by shard, or, when a queue has no room for its part, to none of them.
     /// As [`Edge::send_now`].
-    pub fn send_all(&self, parts: Vec<(usize, Ids)>, message: &Message) -> Result<(), QueueFull> {
+    pub fn send_all(&self, parts: Vec<(usize, Ids)>, message: &Message) -> Result<Now, QueueFull> {
         let mut taken = Vec::with_capacity(parts.len());
         let mut is_full = false;
         for (shard, ids) in parts {
@@ -119,6 +132,10 @@ impl Edge {
                 queue.push_reserved(command, room);
             }
         }
-        if is_full { Err(QueueFull) } else { Ok(()) }
+        if is_full {
+            Err(QueueFull)
+        } else {
+            Ok(Now::Queued)
+        }
     }
 }

@@ -27,7 +27,7 @@ use std::thread::JoinHandle;
 use tokio::sync::{oneshot, watch};
 
 pub use ask::{Asked, Unasked};
-pub use batch::Batch;
+pub use batch::{Batch, Now};
 pub use config::Config;
 pub use credit::{Credit, Ledger};
 pub use door::listen::{Address, Listen, NoAddress};
@@ -55,6 +55,7 @@ use door::permit::{Kept, Permits};
 use door::{Door, listener};
 use http::exchange::Bodies;
 use http::gather::Gatherers;
+use shard::direct::Direct;
 use shard::queue::{Queue, ShardCommand};
 use shard::sweep::Sweep;
 use shard::watchers::{Watchers, Wish};
@@ -107,6 +108,7 @@ pub struct Edge(Arc<Inner>);
 struct Inner {
     config: RwLock<Arc<Config>>,
     queues: Vec<Arc<Queue>>,
+    directs: Vec<Arc<Direct>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     hasher: Hasher,
     permits: Permits,
@@ -140,7 +142,7 @@ pub fn start(config: Config, metrics: Arc<Metrics>) -> Result<Edge, Error> {
     let newsfeed = Arc::new(Newsfeed::new(config.news_max));
     let of_shard = config.of_shard();
     let untold = Arc::new(Whole::default());
-    let (mut queues, mut threads) = (Vec::new(), Vec::new());
+    let (mut queues, mut directs, mut threads) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..config.shards {
         let poll = mio::Poll::new()?;
         let waker = mio::Waker::new(poll.registry(), WAKE)?;
@@ -157,7 +159,7 @@ pub fn start(config: Config, metrics: Arc<Metrics>) -> Result<Edge, Error> {
         hub.begin_with(fastrand::u32(..));
         let shard = Shard {
             number,
-            poll,
+            registry: poll.registry().try_clone()?,
             queue: Arc::clone(&queue),
             hub,
             permits: Kept::new(permits.clone()),
@@ -170,12 +172,15 @@ pub fn start(config: Config, metrics: Arc<Metrics>) -> Result<Edge, Error> {
             desk: Desk::new(config.untold, Arc::clone(&untold), Arc::clone(&queue)),
         };
         let thread = std::thread::Builder::new().name(format!("shard-{number}"));
-        threads.push(thread.spawn(move || shard.run())?);
+        let direct = Arc::new(Direct::new(shard));
+        directs.push(Arc::clone(&direct));
+        threads.push(thread.spawn(move || direct.run(poll))?);
     }
     let (stop_accepting, stop) = watch::channel(false);
     let edge = Edge(Arc::new(Inner {
         config: RwLock::new(Arc::new(config)),
         queues,
+        directs,
         threads: Mutex::new(threads),
         hasher,
         permits,

@@ -256,6 +256,12 @@ impl<S: BuildHasher> Hub<S> {
             .collect()
     }
 
+    /// How many connections `id` has, counted up to `most`.
+    pub fn count(&self, id: &Id, most: usize) -> usize {
+        let hash = self.hasher.hash_one(id);
+        self.index.count(hash, id, &self.slots, most)
+    }
+
     /// Whether this very connection is held; one that is ending still is.
     pub fn is_held(&self, conn: Conn) -> bool {
         self.slots.find(conn).is_some()
@@ -472,6 +478,11 @@ impl<S: BuildHasher> Hub<S> {
             }
             None => self.remove(slot, Reason::Client),
         }
+    }
+
+    /// Whether the shard has something to do: an output to take, or polls to answer.
+    pub fn has_more(&self) -> bool {
+        !self.outputs.is_empty() || self.has_ready_polls()
     }
 
     /// What is to be done next. To be called until it answers `None`, after each `handle_*`.

@@ -9,7 +9,7 @@ mod number;
 
 use std::fmt::Write;
 
-pub use number::{Counter, Gauge, count_in_lane};
+pub use number::{Counter, Gauge, count_in_lane, in_lane};
 
 /// The values that one label of a metric can have, known at compile time.
 pub trait Label: Copy + 'static {
@@ -405,6 +405,8 @@ metrics! {
         "Messages not delivered.";
     overloaded_bytes: Counter = "lariat_overloaded_bytes_total",
         "Bytes of the messages dropped because a shard's queue was full.";
+    direct_sends: Counter = "lariat_direct_sends_total",
+        "Messages of the same program that their sender has written itself, because the shard slept.";
     busy_sends: Counter = "lariat_busy_sends_total",
         "Sends of the same program, refused because a shard's queue was full: nothing was dropped.";
     credit_exceeded: Counter = "lariat_credit_exceeded_total",

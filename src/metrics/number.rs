@@ -22,6 +22,15 @@ pub fn count_in_lane(shard: u8) {
     LANE.set(1 + usize::from(shard) % (LANES - 1));
 }
 
+/// Does something in the lane of this shard, on the thread of somebody else.
+pub fn in_lane<T>(shard: u8, work: impl FnOnce() -> T) -> T {
+    let own = LANE.get();
+    count_in_lane(shard);
+    let done = work();
+    LANE.set(own);
+    done
+}
+
 /// A cache line, so that lanes do not share one.
 #[derive(Debug, Default)]
 #[repr(align(64))]

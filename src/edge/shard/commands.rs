@@ -1,6 +1,7 @@
 //! What each command does to its shard.
 //!
-//! Nothing here blocks, and nothing polls: a turn of the shard hands the commands over one by one.
+//! Nothing here blocks, and nothing polls: a turn of the shard hands the commands over one by one, and a
+//! sender that found it asleep its own (`direct`).
 
 use mio::{Interest, Token};
 
@@ -19,6 +20,12 @@ const SNAPSHOT_STEP: usize = 1000;
 
 impl Running {
     pub(super) fn carry_out(&mut self, command: ShardCommand) {
+        self.do_as_told(command);
+        self.outputs();
+    }
+
+    /// Leaves what follows from it to [`Running::outputs`].
+    pub(super) fn do_as_told(&mut self, command: ShardCommand) {
         let (hub, sockets) = (&mut self.shard.hub, &mut self.sockets);
         match command {
             ShardCommand::Adopt(adoptions) => {
@@ -128,7 +135,6 @@ impl Running {
             #[cfg(test)]
             ShardCommand::Panic => panic!("as the test wants it"),
         }
-        self.outputs();
     }
 
     fn adopt(&mut self, adoption: Adoption) {
@@ -169,11 +175,10 @@ impl Running {
             self.shard.metrics.own_heartbeats_refused.increment();
         }
         let token = Token(conn.slot as usize);
-        let registered =
-            self.shard
-                .poll
-                .registry()
-                .register(&mut socket, token, Interest::READABLE);
+        let registered = self
+            .shard
+            .registry
+            .register(&mut socket, token, Interest::READABLE);
         self.sockets.put(conn.slot, socket, session, forwarded);
         self.shard.permits.keep(conn.slot, permit);
         let transport = framing.transport();

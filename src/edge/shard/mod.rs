@@ -2,12 +2,16 @@
 //!
 //! It parses no requests: sockets arrive with theirs read. What clients send afterwards is told if they
 //! are WebSockets (`hearing`), and else only watched for the end of the connection. It shares nothing with other shards but counters.
+//! Who works when is not said here: the thread, or for a moment a sender (`direct`).
 //!
 //! A turn: readable and writable sockets, then the commands that wait, then the clock (sweeps,
 //! drains), then the news of this turn go out as one batch.
 
 mod beats;
 mod commands;
+pub(in crate::edge) mod direct;
+#[cfg(test)]
+mod direct_test;
 pub(in crate::edge) mod drain;
 mod hearing;
 pub(in crate::edge) mod inbox;
@@ -24,12 +28,10 @@ pub(in crate::edge) mod sockets;
 pub(in crate::edge) mod sweep;
 pub(in crate::edge) mod watchers;
 
-use std::io::ErrorKind;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Registry, Token};
 
 use super::Hasher;
 use super::door::permit::Kept;
@@ -51,13 +53,10 @@ use crate::wire::{Event, Reason, Transport};
 /// The poller's name for the queue's waker; slots are below it.
 pub(super) const WAKE: Token = Token(usize::MAX);
 
-/// Readiness events taken from the kernel at once; a busy turn takes the rest in the next call.
-const EVENTS_MAX: usize = 1024;
-
 /// What a shard is made of.
 pub(super) struct Shard {
     pub(super) number: u8,
-    pub(super) poll: Poll,
+    pub(super) registry: Registry,
     pub(super) queue: Arc<Queue>,
     pub(super) hub: Hub<Hasher>,
     pub(super) permits: Kept,
@@ -71,7 +70,7 @@ pub(super) struct Shard {
 }
 
 /// The running shard.
-struct Running {
+pub(in crate::edge) struct Running {
     shard: Shard,
     sockets: Sockets,
     parting: Parting,
@@ -85,19 +84,23 @@ struct Running {
     news: Vec<News>,
     drain: Option<Drain>,
     stopping: bool,
+    /// A sender's turn has panicked: the state is not to be used before [`Running::recover`].
+    is_broken: bool,
+    /// When the last turn began to look at the clock.
+    before: Instant,
+    /// What a turn takes from the queue, empty between two.
+    loads: Vec<Load>,
     /// Connections held, by transport: what is to be given back should the hub be lost.
     held: [usize; Transport::ALL.len()],
     /// What the gauges were told last; they are shared by all shards.
     told: [u64; 3],
 }
 
-impl Shard {
-    /// Runs until told to stop.
-    pub(super) fn run(self) {
-        metrics::count_in_lane(self.number);
-        let inbox = Inbox::new(self.allowed, Arc::clone(&self.desk));
-        let mut running = Running {
-            shard: self,
+impl Running {
+    fn new(shard: Shard) -> Running {
+        let inbox = Inbox::new(shard.allowed, Arc::clone(&shard.desk));
+        Running {
+            shard,
             inbox,
             buffer: Vec::new(),
             unread: Vec::new(),
@@ -108,45 +111,35 @@ impl Shard {
             news: Vec::new(),
             drain: None,
             stopping: false,
+            is_broken: false,
+            before: now(),
+            loads: Vec::new(),
             held: [0; Transport::ALL.len()],
             told: [0; 3],
-        };
-        let mut events = Events::with_capacity(EVENTS_MAX);
-        let mut loads = Vec::new();
-        let mut before = now();
-        while !running.stopping {
-            let turn = || running.turn(&mut events, &mut loads, &mut before);
-            if catch_unwind(AssertUnwindSafe(turn)).is_err() {
-                loads.clear();
-                running.recover();
-            }
         }
-        running.stop();
     }
-}
 
-impl Running {
-    fn turn(&mut self, events: &mut Events, loads: &mut Vec<Load>, before: &mut Instant) {
-        let longest = match self.drain {
+    /// How long the shard may wait for something to happen. Behind zero lies nothing that waits for it, and
+    /// whoever pushes from now on wakes it.
+    fn patience(&self) -> Duration {
+        match self.drain {
             _ if !self.unread.is_empty() || !self.shard.queue.may_sleep() => Duration::ZERO,
             Some(_) => Drain::TURN,
             None => Sweep::TURN,
-        };
-        match self.shard.poll.poll(events, Some(longest)) {
-            Err(error) if error.kind() != ErrorKind::Interrupted => {
-                tracing::error!(%error, shard = self.shard.number, "the poller failed");
-                self.stopping = true;
-            }
-            _ => {}
         }
-        self.shard.queue.slept();
+    }
+
+    fn turn(&mut self, events: &Events) {
+        // What a sender's turn has left, before a slot that it has given up is anybody's again.
+        self.outputs();
         self.read_unread();
-        for event in &*events {
+        for event in events {
             if event.token() != WAKE {
                 self.ready(event);
             }
         }
-        self.shard.queue.take(loads);
+        let mut loads = std::mem::take(&mut self.loads);
+        self.shard.queue.take(&mut loads);
         for load in loads.drain(..) {
             match load {
                 Load::One(command) => self.carry_out(command),
@@ -158,13 +151,14 @@ impl Running {
                 }
             }
         }
+        self.loads = loads;
         let at = now();
-        let elapsed = at.duration_since(*before);
+        let elapsed = at.duration_since(self.before);
         self.clock(elapsed);
         self.beat(elapsed);
         self.polls(elapsed);
         self.parting.look(at);
-        *before = at;
+        self.before = at;
         self.finish_turn();
     }
 
@@ -192,6 +186,7 @@ impl Running {
         metrics.congested.sub(congested);
         metrics.unfinished_bytes.sub(unfinished);
         self.end_drain();
+        self.is_broken = false;
         self.news.clear();
         self.sockets = Sockets::default();
         self.inbox = self.inbox.successor();
@@ -221,7 +216,7 @@ impl Running {
     /// Does what the hub says.
     fn outputs(&mut self) {
         while let Some(output) = self.shard.hub.poll_output() {
-            let registry = self.shard.poll.registry();
+            let registry = &self.shard.registry;
             let both = Interest::READABLE | Interest::WRITABLE;
             match output {
                 Output::WantWrite(slot) => {
@@ -323,10 +318,7 @@ impl Running {
     }
 
     fn finish_turn(&mut self) {
-        let written = self.sockets.take_written();
-        self.shard.metrics.sent_bytes.add(written);
-        self.count_lost();
-        self.tell_gauges();
+        self.count_turn();
         let metrics = &self.shard.metrics;
         let lost = self.shard.newsfeed.publish(&mut self.news, metrics);
         for conn in lost {
@@ -335,6 +327,14 @@ impl Running {
             hub.handle_close_conn(conn, reason, &mut self.sockets);
         }
         self.outputs();
+    }
+
+    /// What a turn, or a sender's, has written, dropped and left waiting.
+    fn count_turn(&mut self) {
+        let written = self.sockets.take_written();
+        self.shard.metrics.sent_bytes.add(written);
+        self.count_lost();
+        self.tell_gauges();
     }
 
     fn count_lost(&mut self) {
@@ -373,7 +373,7 @@ impl Running {
         }
     }
 
-    fn stop(mut self) {
+    fn stop(&mut self) {
         self.shard.queue.close();
         self.end_drain();
         self.send_away(self.shard.hub.held(), &Reason::Shutdown);

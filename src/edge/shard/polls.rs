@@ -27,7 +27,7 @@ impl Running {
         // The older socket is closed before this one takes its place.
         self.outputs();
         let mut socket = mio::net::TcpStream::from_std(adoption.socket);
-        let registry = self.shard.poll.registry();
+        let registry = &self.shard.registry;
         let token = Token(conn.slot as usize);
         let registered = registry.register(&mut socket, token, Interest::READABLE);
         let (session, forwarded) = (adoption.session, adoption.forwarded);

@@ -344,8 +344,13 @@ impl Queue {
         }
     }
 
+    /// Whether the shard sleeps, and nothing waits for it.
+    pub(in crate::edge) fn is_idle(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == ASLEEP && self.waiting.is_empty()
+    }
+
     /// Of those who find the shard asleep one wakes it.
-    fn wake(&self) {
+    pub(in crate::edge) fn wake(&self) {
         let woken =
             self.state
                 .compare_exchange(ASLEEP, AWAKE, Ordering::Relaxed, Ordering::Relaxed);

@@ -245,6 +245,10 @@ impl<S: BuildHasher> Hub<S> {
         }
     }
 
+    pub(super) fn has_ready_polls(&self) -> bool {
+        !self.polls.ready.is_empty()
+    }
+
     /// Answers those for whom something has come. To be called at the end of each turn, before
     /// [`Hub::poll_output`].
     pub fn handle_ready_polls(&mut self, sockets: &mut impl Sockets) {

@@ -1,0 +1,167 @@
+//! Who works for a shard: its own thread, or for one small message a sender that finds the shard asleep.
+//!
+//! To wake a thread and wait until it runs takes several times as long as to write to a socket. A sender that
+//! may be kept for a write (a process in the VM; not a link, which has others to read for) therefore does
+//! here what the thread would do. It is no second way to do it: the same code runs with the same state, and
+//! what follows from a write (news, watchers, a poll's answer) is left to the thread, which is woken for it.
+//!
+//! The state has one lock. The thread holds it while it is awake; a sender only tries it, and who does not
+//! get it at once queues, as does whoever finds the thread awake or something waiting. So no sender ever
+//! waits for another or for the shard, a thread that wants its turn gets it after one small message, and
+//! what one sender sends stays in order: what it has queued before is either still there, or being carried
+//! out under the lock, or done.
+
+use std::io::{self, ErrorKind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use mio::{Events, Poll};
+
+use super::queue::{Queue, ShardCommand};
+use super::{Running, Shard};
+use crate::metrics;
+use crate::wire::{Ids, Signal};
+
+/// Readiness events taken from the kernel at once; a busy turn takes the rest in the next call.
+const EVENTS_MAX: usize = 1024;
+
+/// Connections that a sender writes to itself: with a write of some 10 us each, a fifth of the millisecond
+/// that a scheduler of the VM may be kept.
+const RECEIVERS_MAX: usize = 16;
+
+/// And bytes of a message: compressed for a WebSocket they take 0.2 ms, and sealed for TLS less.
+const MESSAGE_BYTES_MAX: usize = 16 * 1024;
+
+/// A shard as its thread and its senders share it.
+pub(in crate::edge) struct Direct {
+    number: u8,
+    queue: Arc<Queue>,
+    /// `None` when it has stopped.
+    running: Mutex<Option<Running>>,
+}
+
+impl Direct {
+    pub(in crate::edge) fn new(shard: Shard) -> Direct {
+        Direct {
+            number: shard.number,
+            queue: Arc::clone(&shard.queue),
+            running: Mutex::new(Some(Running::new(shard))),
+        }
+    }
+
+    /// The shard's thread: runs until told to stop.
+    pub(in crate::edge) fn run(&self, mut poll: Poll) {
+        metrics::count_in_lane(self.number);
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        let mut patience = Duration::ZERO;
+        loop {
+            let polled = poll.poll(&mut events, Some(patience));
+            self.queue.slept();
+            let mut held = self.lock();
+            let Some(running) = held.as_mut() else {
+                return;
+            };
+            if let Err(error) = polled
+                && error.kind() != ErrorKind::Interrupted
+            {
+                running.end_without_poller(&error);
+            }
+            if running.is_broken
+                || catch_unwind(AssertUnwindSafe(|| running.turn(&events))).is_err()
+            {
+                running.recover();
+            }
+            if running.stopping {
+                running.stop();
+                // What it holds goes now, not with the last handle on the edge.
+                *held = None;
+                return;
+            }
+            patience = running.patience();
+        }
+    }
+
+    /// Carries the command out here and now, if it is a small message, and the shard sleeps and nothing
+    /// waits for it; else the command comes back to be queued.
+    pub(in crate::edge) fn try_carry_out(&self, command: ShardCommand) -> Option<ShardCommand> {
+        if !is_small(&command) || !self.queue.is_idle() {
+            return Some(command);
+        }
+        let Ok(mut held) = self.running.try_lock() else {
+            return Some(command);
+        };
+        // Looked at again: since then the shard may have had a turn, or stopped.
+        let running = held.as_mut();
+        let free = running.filter(|running| !running.is_broken && self.queue.is_idle());
+        let Some(running) = free.filter(|running| running.reaches_few(&command)) else {
+            return Some(command);
+        };
+        let carried = metrics::in_lane(self.number, || {
+            catch_unwind(AssertUnwindSafe(|| running.carry_out_directly(command)))
+        });
+        let leaves_something = carried.unwrap_or_else(|_| {
+            // The thread is to clear up; it can tell watchers, which a scheduler of the VM cannot.
+            running.is_broken = true;
+            true
+        });
+        drop(held);
+        if leaves_something {
+            self.queue.wake();
+        }
+        None
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().is_none()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Running>> {
+        // Panics are caught under the lock.
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A message that nobody waits for, to one id or to one connection.
+fn is_small(command: &ShardCommand) -> bool {
+    match command {
+        ShardCommand::Send {
+            ids: Ids::One(_),
+            message,
+            credit: None,
+            answer: None,
+        }
+        | ShardCommand::Signal {
+            signal: Signal::Deliver(message),
+            ..
+        } => message.bytes() <= MESSAGE_BYTES_MAX,
+        #[cfg(test)]
+        ShardCommand::Panic => true,
+        _ => false,
+    }
+}
+
+impl Running {
+    fn reaches_few(&self, command: &ShardCommand) -> bool {
+        match command {
+            ShardCommand::Send {
+                ids: Ids::One(id), ..
+            } => self.shard.hub.count(id, RECEIVERS_MAX + 1) <= RECEIVERS_MAX,
+            _ => true,
+        }
+    }
+
+    /// What a sender does. Whether the shard's thread has something to do then.
+    fn carry_out_directly(&mut self, command: ShardCommand) -> bool {
+        self.do_as_told(command);
+        self.count_turn();
+        self.shard.metrics.direct_sends.increment();
+        self.shard.hub.has_more()
+    }
+
+    fn end_without_poller(&mut self, error: &io::Error) {
+        tracing::error!(%error, shard = self.shard.number, "the poller failed");
+        self.stopping = true;
+    }
+}

@@ -1,0 +1,256 @@
+//! Messages that their sender writes: when that happens, that nothing is lost or overtaken where it does
+//! not, and what a failure costs.
+//!
+//! Deadlines only end a test that failed.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::queue::ShardCommand;
+use crate::edge::{Address, Config, Edge, Now, ShardAnswer, start};
+use crate::metrics::{Closed, Dropped, Metrics, Transport};
+use crate::wire::{Id, Ids, Message, Reason, Signal};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+struct Site {
+    edge: Edge,
+    metrics: Arc<Metrics>,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Site {
+    /// One shard.
+    fn start() -> Site {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
+        let config = Config {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 0)).into()],
+            shards: 1,
+            ..Config::default()
+        };
+        let metrics = Arc::new(Metrics::default());
+        let edge = runtime.block_on(async { start(config, Arc::clone(&metrics)) });
+        Site {
+            edge: edge.expect("the edge starts"),
+            metrics,
+            _runtime: runtime,
+        }
+    }
+
+    fn stream(&self, id: i64) -> TcpStream {
+        let Address::Tcp(address) = self.edge.addresses()[0] else {
+            panic!("it listens on TCP")
+        };
+        let mut client = TcpStream::connect(address).expect("the edge accepts");
+        let deadline = client.set_read_timeout(Some(DEADLINE));
+        deadline.expect("a deadline can be set");
+        write!(client, "GET /stream/{id} HTTP/1.1\r\nHost: test\r\n\r\n").expect("the edge reads");
+        read_until(&mut client, b"\r\n\r\n");
+        client
+    }
+
+    fn send(&self, id: i64, message: &Message) -> Now {
+        let sent = self
+            .edge
+            .send_now(0, Ids::One(Id::Int(id)), message.clone());
+        sent.expect("there is room")
+    }
+
+    /// Until the shard sleeps: what came before has been carried out.
+    fn send_directly(&self, id: i64, message: &Message) {
+        self.idle();
+        // The shard wakes for its clock, and now and then exactly here.
+        until(|| {
+            let queue = &self.edge.0.queues[0];
+            let direct = &self.edge.0.directs[0];
+            let command = ShardCommand::Send {
+                ids: Ids::One(Id::Int(id)),
+                message: message.clone(),
+                credit: None,
+                answer: None,
+            };
+            queue.is_idle() && direct.try_carry_out(command).is_none()
+        });
+    }
+
+    fn idle(&self) {
+        until(|| self.edge.0.queues[0].is_idle());
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.edge.stop();
+    }
+}
+
+fn until(mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + DEADLINE;
+    while !is_so() {
+        assert!(Instant::now() < end, "not in time");
+        std::thread::yield_now();
+    }
+}
+
+fn read_until(client: &mut TcpStream, end: &[u8]) -> Vec<u8> {
+    let (mut read, mut byte) = (Vec::new(), [0]);
+    while !read.ends_with(end) {
+        client.read_exact(&mut byte).expect("the stream goes on");
+        read.extend(byte);
+    }
+    read
+}
+
+#[test]
+fn who_finds_the_shard_asleep_writes_itself() {
+    let site = Site::start();
+    let mut client = site.stream(1);
+    site.send_directly(1, &Message::new("directly"));
+    let directly = site.metrics.direct_sends.value();
+    assert_eq!(directly, 1);
+    assert_eq!(site.metrics.delivered.value(), 1, "counted when it returns");
+    read_until(&mut client, b"directly\r\n");
+    // To nobody as well: that is known at once.
+    site.send_directly(2, &Message::new("nobody"));
+    assert_eq!(site.metrics.dropped.of(Dropped::NoConnection).value(), 1);
+}
+
+#[test]
+fn what_is_large_or_for_many_is_queued() {
+    let site = Site::start();
+    let mut clients: Vec<_> = (0..17).map(|_| site.stream(1)).collect();
+    site.idle();
+    assert_eq!(site.send(1, &Message::new("many")), Now::Queued);
+    for client in &mut clients {
+        read_until(client, b"many\r\n");
+    }
+    let mut client = site.stream(2);
+    site.idle();
+    assert_eq!(site.send(2, &Message::new(vec![b'x'; 20_000])), Now::Queued);
+    read_until(&mut client, b"xx\r\n");
+    assert_eq!(site.metrics.direct_sends.value(), 0);
+}
+
+#[test]
+fn one_connection_is_told_directly_and_a_close_comes_behind() {
+    let site = Site::start();
+    let mut client = site.stream(1);
+    let (tell, told) = std::sync::mpsc::sync_channel(1);
+    let answer = Box::new(move |answer| drop(tell.send(answer)));
+    site.edge
+        .connections(Id::Int(1), answer)
+        .expect("there is room");
+    let Ok(ShardAnswer::Connections(conns)) = told.recv_timeout(DEADLINE) else {
+        panic!("connections are answered")
+    };
+    let deliver = |text: &'static str| {
+        let signal = Signal::Deliver(Message::new(text));
+        site.edge
+            .signal_now(conns[0], signal)
+            .expect("there is room")
+    };
+    until(|| {
+        site.idle();
+        deliver("told") == Now::Written
+    });
+    read_until(&mut client, b"told\r\n");
+    let close = Signal::Close(Reason::Drain);
+    assert_eq!(site.edge.signal_now(conns[0], close), Ok(Now::Queued));
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).expect("closed in order");
+    assert!(rest.ends_with(b"0\r\n\r\n"), "{rest:?}");
+    until(|| site.metrics.connections.of(Transport::Chunked).value() == 0);
+    deliver("gone");
+    until(|| site.metrics.dropped.of(Dropped::Gone).value() == 1);
+}
+
+/// Two senders at once, so that they meet each other and the shard's thread: some messages are written by
+/// who sends them, others queue.
+#[test]
+fn what_one_sender_sends_stays_in_order() {
+    const EACH: usize = 20_000;
+    let site = Site::start();
+    let clients = [site.stream(1), site.stream(2)];
+    std::thread::scope(|scope| {
+        for (id, mut client) in (1..).zip(clients) {
+            let site = &site;
+            scope.spawn(move || {
+                for number in 0..EACH {
+                    let message = Message::new(format!("{number:06}"));
+                    until(|| {
+                        let ids = Ids::One(Id::Int(id));
+                        site.edge.send_now(0, ids, message.clone()).is_ok()
+                    });
+                }
+            });
+            scope.spawn(move || {
+                let mut frame = [0; 11];
+                for number in 0..EACH {
+                    client.read_exact(&mut frame).expect("the stream goes on");
+                    let expected = format!("6\r\n{number:06}\r\n");
+                    assert_eq!(frame, expected.as_bytes());
+                }
+            });
+        }
+    });
+    assert_eq!(site.metrics.delivered.value(), 2 * EACH as u64);
+}
+
+/// What follows from a write is the thread's: the outbox that a short write begins is emptied, and whoever
+/// has left is gone.
+#[test]
+fn the_thread_does_what_a_write_leaves() {
+    let site = Site::start();
+    let mut client = site.stream(1);
+    let message = Message::new(vec![b'y'; 16_000]);
+    let mut sent: usize = 0;
+    while site.metrics.congested.value() == 0 {
+        site.send(1, &message);
+        sent += 1;
+    }
+    for _ in 0..sent {
+        read_until(&mut client, b"y\r\n");
+    }
+    until(|| site.metrics.congested.value() == 0);
+    assert_eq!(site.metrics.delivered.value(), sent as u64);
+    drop(client);
+    until(|| {
+        site.send(1, &message);
+        site.metrics.closed.of(Closed::Client).value() == 1
+    });
+    assert_eq!(site.metrics.connections.of(Transport::Chunked).value(), 0);
+}
+
+#[test]
+fn a_panic_under_a_sender_costs_its_shard_and_comes_no_further() {
+    let site = Site::start();
+    let mut client = site.stream(1);
+    until(|| {
+        let direct = &site.edge.0.directs[0];
+        site.idle();
+        direct.try_carry_out(ShardCommand::Panic).is_none()
+    });
+    assert_eq!(client.read(&mut [0; 64]).expect("closed in order"), 0);
+    let mut again = site.stream(1);
+    site.send_directly(1, &Message::new("still here"));
+    read_until(&mut again, b"still here\r\n");
+    assert_eq!(site.metrics.closed.of(Closed::Panic).value(), 1);
+}
+
+#[test]
+fn a_stopped_shard_takes_nothing_and_holds_nothing() {
+    let site = Site::start();
+    let mut client = site.stream(1);
+    site.edge.stop();
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).expect("closed in order");
+    let message = Message::new("late");
+    assert!(
+        site.edge
+            .send_now(0, Ids::One(Id::Int(1)), message)
+            .is_err()
+    );
+    assert!(site.edge.0.directs[0].is_empty());
+}
