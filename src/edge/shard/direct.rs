@@ -5,11 +5,11 @@
 //! here what the thread would do. It is no second way to do it: the same code runs with the same state, and
 //! what follows from a write (news, watchers, a poll's answer) is left to the thread, which is woken for it.
 //!
-//! The state has one lock. The thread holds it while it is awake; a sender only tries it, and who does not
-//! get it at once queues, as does whoever finds the thread awake or something waiting. So no sender ever
-//! waits for another or for the shard, a thread that wants its turn gets it after one small message, and
-//! what one sender sends stays in order: what it has queued before is either still there, or being carried
-//! out under the lock, or done.
+//! The state has one lock. The thread holds it for a turn, senders for one message each; a sender only tries
+//! it, and who does not get it at once queues, as does whoever finds something waiting. So no sender ever
+//! waits for another or for the shard, and what one sender sends stays in order: what it has queued before
+//! is either still there, or being carried out under the lock, or done. A thread that has woken and waits for the lock is
+//! overtaken by some messages only; then all others queue.
 
 use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -32,6 +32,11 @@ const RECEIVERS_MAX: usize = 16;
 
 /// And bytes of a message: compressed for a WebSocket they take 0.2 ms, and sealed for TLS less.
 const MESSAGE_BYTES_MAX: usize = 16 * 1024;
+
+/// Messages that overtake a thread which waits for its turn: some 10 ms, more than the system has another
+/// thread run on a core that both need. With fewer a sender would fill the queue in that time, and then
+/// outrun the shard for good.
+const OVERTAKEN_MAX: u32 = 1_000;
 
 /// A shard as its thread and its senders share it.
 pub(in crate::edge) struct Direct {
@@ -82,10 +87,10 @@ impl Direct {
         }
     }
 
-    /// Carries the command out here and now, if it is a small message, and the shard sleeps and nothing
-    /// waits for it; else the command comes back to be queued.
+    /// Carries the command out here and now, if it is a small message and the shard neither works nor has
+    /// anything waiting; else the command comes back to be queued.
     pub(in crate::edge) fn try_carry_out(&self, command: ShardCommand) -> Option<ShardCommand> {
-        if !is_small(&command) || !self.queue.is_idle() {
+        if !is_small(&command) || !self.queue.is_free() {
             return Some(command);
         }
         let Ok(mut held) = self.running.try_lock() else {
@@ -93,10 +98,14 @@ impl Direct {
         };
         // Looked at again: since then the shard may have had a turn, or stopped.
         let running = held.as_mut();
-        let free = running.filter(|running| !running.is_broken && self.queue.is_idle());
-        let Some(running) = free.filter(|running| running.reaches_few(&command)) else {
+        let free = running.filter(|running| !running.is_broken && self.queue.is_free());
+        let may = |running: &&mut Running| {
+            running.overtaken < OVERTAKEN_MAX && running.reaches_few(&command)
+        };
+        let Some(running) = free.filter(may) else {
             return Some(command);
         };
+        running.overtaken += u32::from(self.queue.is_awake());
         let carried = metrics::in_lane(self.number, || {
             catch_unwind(AssertUnwindSafe(|| running.carry_out_directly(command)))
         });

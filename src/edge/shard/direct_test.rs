@@ -58,25 +58,20 @@ impl Site {
         sent.expect("there is room")
     }
 
-    /// Until the shard sleeps: what came before has been carried out.
+    fn try_directly(&self, command: ShardCommand) -> bool {
+        self.edge.0.directs[0].try_carry_out(command).is_none()
+    }
+
+    /// Until the shard is not just having a turn.
     fn send_directly(&self, id: i64, message: &Message) {
-        self.idle();
-        // The shard wakes for its clock, and now and then exactly here.
         until(|| {
-            let queue = &self.edge.0.queues[0];
-            let direct = &self.edge.0.directs[0];
-            let command = ShardCommand::Send {
+            self.try_directly(ShardCommand::Send {
                 ids: Ids::One(Id::Int(id)),
                 message: message.clone(),
                 credit: None,
                 answer: None,
-            };
-            queue.is_idle() && direct.try_carry_out(command).is_none()
+            })
         });
-    }
-
-    fn idle(&self) {
-        until(|| self.edge.0.queues[0].is_idle());
     }
 }
 
@@ -104,7 +99,7 @@ fn read_until(client: &mut TcpStream, end: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn who_finds_the_shard_asleep_writes_itself() {
+fn who_finds_the_shard_free_writes_itself() {
     let site = Site::start();
     let mut client = site.stream(1);
     site.send_directly(1, &Message::new("directly"));
@@ -121,13 +116,11 @@ fn who_finds_the_shard_asleep_writes_itself() {
 fn what_is_large_or_for_many_is_queued() {
     let site = Site::start();
     let mut clients: Vec<_> = (0..17).map(|_| site.stream(1)).collect();
-    site.idle();
     assert_eq!(site.send(1, &Message::new("many")), Now::Queued);
     for client in &mut clients {
         read_until(client, b"many\r\n");
     }
     let mut client = site.stream(2);
-    site.idle();
     assert_eq!(site.send(2, &Message::new(vec![b'x'; 20_000])), Now::Queued);
     read_until(&mut client, b"xx\r\n");
     assert_eq!(site.metrics.direct_sends.value(), 0);
@@ -151,10 +144,7 @@ fn one_connection_is_told_directly_and_a_close_comes_behind() {
             .signal_now(conns[0], signal)
             .expect("there is room")
     };
-    until(|| {
-        site.idle();
-        deliver("told") == Now::Written
-    });
+    until(|| deliver("told") == Now::Written);
     read_until(&mut client, b"told\r\n");
     let close = Signal::Close(Reason::Drain);
     assert_eq!(site.edge.signal_now(conns[0], close), Ok(Now::Queued));
@@ -227,11 +217,7 @@ fn the_thread_does_what_a_write_leaves() {
 fn a_panic_under_a_sender_costs_its_shard_and_comes_no_further() {
     let site = Site::start();
     let mut client = site.stream(1);
-    until(|| {
-        let direct = &site.edge.0.directs[0];
-        site.idle();
-        direct.try_carry_out(ShardCommand::Panic).is_none()
-    });
+    until(|| site.try_directly(ShardCommand::Panic));
     assert_eq!(client.read(&mut [0; 64]).expect("closed in order"), 0);
     let mut again = site.stream(1);
     site.send_directly(1, &Message::new("still here"));
@@ -253,4 +239,26 @@ fn a_stopped_shard_takes_nothing_and_holds_nothing() {
             .is_err()
     );
     assert!(site.edge.0.directs[0].is_empty());
+}
+
+/// A thread that wants its turn is overtaken for a while only.
+#[test]
+fn the_thread_is_not_kept_from_its_turn() {
+    let site = Site::start();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let message = Message::new("again");
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    let ids = Ids::One(Id::Int(1));
+                    let _ = site.edge.send_now(0, ids, message.clone());
+                }
+            });
+        }
+        // Each needs a turn to be held.
+        let clients: Vec<_> = (2..20).map(|id| site.stream(id)).collect();
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        drop(clients);
+    });
 }

@@ -86,6 +86,8 @@ pub(in crate::edge) struct Running {
     stopping: bool,
     /// A sender's turn has panicked: the state is not to be used before [`Running::recover`].
     is_broken: bool,
+    /// Messages of senders since the thread has woken.
+    overtaken: u32,
     /// When the last turn began to look at the clock.
     before: Instant,
     /// What a turn takes from the queue, empty between two.
@@ -112,6 +114,7 @@ impl Running {
             drain: None,
             stopping: false,
             is_broken: false,
+            overtaken: 0,
             before: now(),
             loads: Vec::new(),
             held: [0; Transport::ALL.len()],

@@ -344,12 +344,17 @@ impl Queue {
         }
     }
 
-    /// Whether the shard sleeps, and nothing waits for it.
-    pub(in crate::edge) fn is_idle(&self) -> bool {
-        self.state.load(Ordering::Relaxed) == ASLEEP && self.waiting.is_empty()
+    /// Whether nothing waits for the shard, and it has not ended.
+    pub(in crate::edge) fn is_free(&self) -> bool {
+        self.waiting.is_empty() && !self.is_closed()
     }
 
-    /// Of those who find the shard asleep one wakes it.
+    /// Whether the shard looks for itself before it sleeps again.
+    pub(in crate::edge) fn is_awake(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == AWAKE
+    }
+
+    /// Of those who find the shard asleep one wakes it; awake it is left to itself.
     pub(in crate::edge) fn wake(&self) {
         let woken =
             self.state
