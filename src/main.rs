@@ -83,7 +83,7 @@ async fn serve(mut settings: Settings, log: &LogFilter) -> Result<(), String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(cannot)?;
-    let mut node = node::start(settings.node.clone())
+    let node = node::start(settings.node.clone())
         .await
         .map_err(|error| error.to_string())?;
     let stdin = stdin_end();
@@ -93,7 +93,7 @@ async fn serve(mut settings: Settings, log: &LogFilter) -> Result<(), String> {
             _ = terminate.recv() => break "SIGTERM",
             _ = interrupt.recv() => break "SIGINT",
             () = &mut stdin, if settings.stop_on_stdin_eof => break "end of standard input",
-            _ = hangup.recv() => reload(&mut settings, &mut node, log),
+            _ = hangup.recv() => reload(&mut settings, &node, log),
         }
     };
     tracing::info!(cause, "stopping; a second signal ends at once");
@@ -113,7 +113,7 @@ async fn serve(mut settings: Settings, log: &LogFilter) -> Result<(), String> {
 }
 
 /// Reads the config again, and takes what may change; what is wrong with it changes nothing.
-fn reload(settings: &mut Settings, node: &mut Node, log: &LogFilter) {
+fn reload(settings: &mut Settings, node: &Node, log: &LogFilter) {
     let kept = "config not reloaded: the one that runs stays";
     let read = match config::read(std::env::args_os()) {
         Ok(Task::Node(read)) => *read,
@@ -126,12 +126,7 @@ fn reload(settings: &mut Settings, node: &mut Node, log: &LogFilter) {
         Ok(count) => count,
         Err(error) => return tracing::error!("{kept}: {error}"),
     };
-    for config::Change { key, was, is, .. } in changes.iter().filter(|change| change.is_live) {
-        tracing::info!(key, was, is, "config changed");
-    }
-    for config::Change { key, was, is, .. } in changes.iter().filter(|change| !change.is_live) {
-        tracing::warn!(key, was, is, "config not changed: this key needs a restart");
-    }
+    config::say_changes(&changes);
     // Here, so that a filter that hides the lines above still shows itself, and one that shows more
     // shows the line below.
     if new.log_filter != settings.log_filter

@@ -3,8 +3,6 @@
 //! Used by `main` and by tests alike. No logic of its own: what it joins is told apart by types,
 //! commands come from `dist` and go to `bridge`, events the other way.
 
-mod drain;
-
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
@@ -17,8 +15,6 @@ use crate::memory;
 use crate::metrics::Metrics;
 use crate::wire::{Command, Conn, Event, Gone, Owner, Watcher};
 
-pub use drain::Config as Drain;
-
 /// The rooms' configs.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -30,8 +26,6 @@ pub struct Config {
     pub dist: dist::Config,
     /// What the operator sees.
     pub admin: admin::Config,
-    /// How it takes its leave.
-    pub drain: drain::Config,
 }
 
 /// Why the node did not start; each is the operator's to mend, and says how.
@@ -59,7 +53,6 @@ pub struct Node {
     readiness: Readiness,
     admin: SocketAddr,
     metrics: Arc<Metrics>,
-    drain: drain::Config,
 }
 
 /// Starts everything; logs one line per listener. Call it inside a tokio runtime.
@@ -93,7 +86,6 @@ pub async fn start(mut config: Config) -> Result<Node, Error> {
         readiness,
         admin,
         metrics,
-        drain: config.drain,
     })
 }
 
@@ -123,12 +115,11 @@ impl Node {
     ///
     /// # Errors
     /// When a certificate cannot be shown: then nothing is changed.
-    pub fn reload(&mut self, config: &Config) -> Result<usize, edge::TlsError> {
+    pub fn reload(&self, config: &Config) -> Result<usize, edge::TlsError> {
         let certificates = self.edge.reload_certificates()?;
         let mut edge = config.edge.clone();
         fit_open_files(&mut edge);
         self.edge.reload(&edge);
-        self.drain = config.drain;
         Ok(certificates)
     }
 
@@ -136,8 +127,10 @@ impl Node {
     /// close. Takes no longer than the drain timeout; `false` when what follows on the connections
     /// took too long.
     pub async fn stop(self) -> bool {
-        let end = tokio::time::Instant::now() + self.drain.timeout;
-        drain::drain(self.drain, &self.edge, &self.readiness, &self.metrics).await;
+        let how = self.edge.drains();
+        let end = tokio::time::Instant::now() + how.timeout;
+        self.readiness.set(false);
+        self.edge.drain(how).await;
         let bridge = self.bridge.clone();
         let in_order = async {
             // Stopping shards and pump blocks; it must not block the runtime.

@@ -3,6 +3,7 @@
 //! What the edge may be told at all is its own affair.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::edge_file::{EdgeFile, parse_table, read_text};
 use super::{Error, listeners, parse, positive, routes, token, websocket, within};
@@ -25,7 +26,7 @@ pub(super) struct Flags {
 /// When it cannot be read, has an unknown key, or a value that is none.
 pub fn edge_from_file(path: &Path) -> Result<edge::Config, Error> {
     let file = read_text(path)?;
-    edge_config(&Flags::default(), &file).map_err(|error| within(path, error))
+    in_a_vm(&file).map_err(|error| within(path, error))
 }
 
 /// The same from a table: keys, values and errors are those of the file.
@@ -34,7 +35,17 @@ pub fn edge_from_file(path: &Path) -> Result<edge::Config, Error> {
 /// When there is an unknown key, or a value that is none.
 pub fn edge_from_table(table: toml::Table) -> Result<edge::Config, Error> {
     let file = parse_table(table).map_err(|what| Error::Table { what })?;
-    edge_config(&Flags::default(), &file)
+    in_a_vm(&file)
+}
+
+/// An edge of a VM has no `/readyz` that a load balancer looks at: who has one of its own says how long
+/// that takes to notice.
+fn in_a_vm(file: &EdgeFile) -> Result<edge::Config, Error> {
+    let mut edge = edge_config(&Flags::default(), file)?;
+    if file.drain_grace.is_none() {
+        edge.drain.grace = Duration::ZERO;
+    }
+    Ok(edge)
 }
 
 /// Everything the edge is told.
@@ -95,6 +106,7 @@ pub(super) fn edge_config(flags: &Flags, file: &EdgeFile) -> Result<edge::Config
     edge.poll_timeout = http.poll_timeout.map_or(edge.poll_timeout, |span| span.0);
     edge.poll_linger = http.poll_linger.map_or(edge.poll_linger, |span| span.0);
     edge.retry = http.retry.map_or(edge.retry, |span| span.0);
+    edge.drain = drain(file)?;
     edge.drain_spread = http.drain_spread.map_or(edge.drain_spread, |span| span.0);
     edge.queue_bytes_max = http
         .queue_bytes_max
@@ -132,6 +144,18 @@ pub(super) fn edge_config(flags: &Flags, file: &EdgeFile) -> Result<edge::Config
     Ok(edge)
 }
 
+fn drain(file: &EdgeFile) -> Result<edge::Drain, Error> {
+    let default = edge::Drain::default();
+    let at_least_one = |rate: u32| positive("drain_rate", rate as usize).map(|_| rate);
+    Ok(edge::Drain {
+        timeout: file.drain_timeout.map_or(default.timeout, |span| span.0),
+        grace: file
+            .drain_grace
+            .map_or(default.grace, |span| span.0.unwrap_or_default()),
+        rate: file.drain_rate.map(at_least_one).transpose()?,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::edge_file::parse_text;
@@ -154,7 +178,6 @@ mod tests {
         for of_the_node in ["name", "connect", "dist", "admin", "log"] {
             assert!(table.remove(of_the_node).is_some(), "{of_the_node}");
         }
-        table.retain(|key, _| !key.starts_with("drain_"));
         let text = toml::to_string(&table).expect("a table is TOML");
         let file = format!("{:?}", from_text(&text).expect("it is right"));
         assert_eq!(file, format!("{:?}", from_table(&text).expect("it, too")));

@@ -16,6 +16,9 @@ use super::units::{Size, Span, SpanOrOff};
 #[serde(deny_unknown_fields)]
 pub(super) struct EdgeFile {
     pub(super) shards: Option<usize>,
+    pub(super) drain_timeout: Option<Span>,
+    pub(super) drain_grace: Option<SpanOrOff>,
+    pub(super) drain_rate: Option<u32>,
     #[serde(default)]
     pub(super) http: Http,
     pub(super) token: Option<Token>,

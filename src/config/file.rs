@@ -21,9 +21,9 @@ pub(super) struct File {
     pub(super) cookie_file: Option<PathBuf>,
     pub(super) connect: Option<Vec<String>>,
     shards: Option<usize>,
-    pub(super) drain_timeout: Option<Span>,
-    pub(super) drain_grace: Option<SpanOrOff>,
-    pub(super) drain_rate: Option<u32>,
+    drain_timeout: Option<Span>,
+    drain_grace: Option<SpanOrOff>,
+    drain_rate: Option<u32>,
     #[serde(default)]
     http: Http,
     token: Option<Token>,
@@ -91,6 +91,9 @@ impl File {
     pub(super) fn take_edge(&mut self) -> EdgeFile {
         EdgeFile {
             shards: self.shards.take(),
+            drain_timeout: self.drain_timeout.take(),
+            drain_grace: self.drain_grace.take(),
+            drain_rate: self.drain_rate.take(),
             http: std::mem::take(&mut self.http),
             token: self.token.take(),
             outbox: std::mem::take(&mut self.outbox),

@@ -7,6 +7,7 @@
 //! What the edge is told needs neither arguments nor environment: the NIF reads it without the
 //! feature `node`, with the same keys and the same words for what is wrong with them.
 
+mod changes;
 mod edge;
 mod edge_file;
 mod from_term;
@@ -19,16 +20,15 @@ mod websocket;
 #[cfg(feature = "node")]
 mod args;
 #[cfg(feature = "node")]
-mod changes;
-#[cfg(feature = "node")]
 mod file;
 #[cfg(feature = "node")]
 mod node;
+#[cfg(feature = "node")]
+mod node_changes;
 
 use std::path::{Path, PathBuf};
 
-#[cfg(feature = "node")]
-pub use changes::Change;
+pub use changes::{Change, edge_changes, say_changes};
 pub use edge::{edge_from_file, edge_from_table};
 pub use from_term::table_from_term;
 #[cfg(feature = "node")]

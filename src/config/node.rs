@@ -135,7 +135,6 @@ pub(super) fn compose(mut args: NodeArgs, mut file: File) -> Result<Settings, Er
             what: format!("{log_filter:?}: {error}"),
         });
     }
-    let drain = drain_config(&file)?;
     let log_format = args.log_format.or(file.log.format).unwrap_or_default();
     let stop_on_stdin_eof = args.stop_on_stdin_eof;
     let dist = dist_config(args, file)?;
@@ -144,27 +143,12 @@ pub(super) fn compose(mut args: NodeArgs, mut file: File) -> Result<Settings, Er
         bridge: bridge::Config::default(),
         dist,
         admin,
-        drain,
     };
     Ok(Settings {
         node,
         log_filter,
         log_format,
         stop_on_stdin_eof,
-    })
-}
-
-fn drain_config(file: &File) -> Result<node::Drain, Error> {
-    let default = node::Drain::default();
-    let grace = match file.drain_grace {
-        Some(span) => span.0.unwrap_or_default(),
-        None => default.grace,
-    };
-    let at_least_one = |rate: u32| positive("drain_rate", rate as usize).map(|_| rate);
-    Ok(node::Drain {
-        timeout: file.drain_timeout.map_or(default.timeout, |span| span.0),
-        grace,
-        rate: file.drain_rate.map(at_least_one).transpose()?,
     })
 }
 

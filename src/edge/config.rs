@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::shard::drain::Comeback;
 use super::shard::inbox::Allowed;
 use super::untold::UntoldLimits;
-use super::{Listen, Origins, PublishToken, Route, Tokens, Trust, WhenFull};
+use super::{Drain, Listen, Origins, PublishToken, Route, Tokens, Trust, WhenFull};
 use crate::hub::Limits;
 use crate::wire::SHARDS_MAX;
 
@@ -73,6 +73,8 @@ pub struct Config {
     /// Those who are sent away by a drain are asked to come back over this time, so that they do not
     /// come all at once; half of [`Config::retry`] goes before it. Default: 10 s.
     pub drain_spread: Duration,
+    /// How it takes its leave. Default: within 10 s.
+    pub drain: Drain,
     /// Bytes waiting for one connection. Default: 256 KiB.
     pub outbox_bytes_max: usize,
     /// Messages waiting for one connection. Default: 256.
@@ -132,6 +134,7 @@ impl Config {
             poll_linger: new.poll_linger,
             retry: new.retry,
             drain_spread: new.drain_spread,
+            drain: new.drain,
             outbox_bytes_max: new.outbox_bytes_max,
             outbox_messages_max: new.outbox_messages_max,
             outbox_total_bytes_max: new.outbox_total_bytes_max,
@@ -207,6 +210,7 @@ impl Default for Config {
             poll_linger: Duration::from_secs(60),
             retry: Duration::from_secs(3),
             drain_spread: Duration::from_secs(10),
+            drain: Drain::default(),
             outbox_bytes_max: 256 * 1024,
             outbox_messages_max: 256,
             outbox_total_bytes_max: 256 * 1024 * 1024,

@@ -11,6 +11,7 @@ mod batch;
 mod config;
 mod credit;
 mod door;
+mod drain;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod http;
@@ -33,6 +34,7 @@ pub use credit::{Credit, Ledger};
 pub use door::listen::{Address, Listen, NoAddress};
 pub use door::origin::{Network, NoNetwork, Trust};
 pub use door::tls::{Tls, TlsError};
+pub use drain::Drain;
 pub use http::cors::{Origin, Origins};
 pub use http::pattern::Pattern;
 pub use http::publish::PublishToken;
