@@ -269,7 +269,7 @@ stopping_closes_all(Config) ->
         [closed = lariat_client:message(Stream) || {Stream, _} <- Opened],
         [
             receive
-                {'DOWN', Monitor, process, _, shutdown} -> ok
+                {'DOWN', Monitor, process, _, drain} -> ok
             after ?DEADLINE_MS -> error({no_down, Conn})
             end
          || {Monitor, Conn} <- Monitors

@@ -164,9 +164,41 @@ defmodule Lariat do
   @spec attach(:lariat_edge.config()) :: :ok | {:error, term}
   defdelegate attach(edge), to: :lariat
 
-  @doc "Lets go of an edge. It keeps its connections, unless it is ours: in this VM, or our program."
+  @doc """
+  Lets go of an edge. It keeps its connections, unless it is ours: in this VM, or our program.
+
+  In this VM they close at once; see `drain/2`.
+  """
   @spec detach(edge) :: :ok | {:error, :no_such_edge}
   defdelegate detach(edge), to: :lariat
+
+  @doc """
+  Lets go of an edge in this VM gently: its connections leave at a rate, and are asked to come back.
+
+  Returns when all have left, or when `drain_timeout` of its configuration is over. Stopping the
+  application, or the supervisor of the edge, does this, too. The options say otherwise than its
+  configuration: `:timeout` and `:grace` in milliseconds, `:rate` in connections a second.
+
+      Lariat.drain(:edge, rate: 100)
+  """
+  @spec drain(edge, [{:timeout | :grace | :rate, non_neg_integer}]) ::
+          :ok | {:error, :badarg | :no_such_edge | :not_in_this_vm}
+  def drain(edge, options \\ []), do: :lariat.drain(edge, Map.new(options))
+
+  @doc """
+  Has an edge in this VM read its configuration and certificates again; no connection notices.
+
+  Answers the keys that have `:changed`, those that are `:kept` because they need a new start, and how many
+  `:certificates` were read again.
+
+      {:ok, %{changed: [], certificates: 1}} = Lariat.reload(:edge)
+  """
+  @spec reload(edge) :: {:ok, :lariat_nif.reloaded()} | {:error, term}
+  defdelegate reload(edge), to: :lariat
+
+  @doc "The same with another configuration, a map or the path of a file."
+  @spec reload(edge, map | Path.t()) :: {:ok, :lariat_nif.reloaded()} | {:error, term}
+  defdelegate reload(edge, config), to: :lariat
 
   @doc "How is it? Edges, handlers, numbers and counters of this node; asks nobody."
   @spec info :: map

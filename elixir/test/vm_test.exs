@@ -94,16 +94,32 @@ defmodule Lariat.VmTest do
     hear(socket, <<0x88, 5, 4001::16, "bye">>)
   end
 
-  test "who holds the edge lets go of it, and its clients hear the end", context do
+  test "who holds the edge lets go of it, and its clients leave in order", context do
     %{edge: edge, address: address} = context
     stream = get(address, "/stream/e1")
     [conn] = await(fn -> Lariat.connections("e1") end)
     ref = Lariat.monitor(conn)
     :ok = stop_supervised({Lariat, edge})
-    assert_receive {:DOWN, ^ref, :process, ^conn, :shutdown}, 15_000
+    assert_receive {:DOWN, ^ref, :process, ^conn, :drain}, 15_000
     hear_all(stream)
     refute is_map_key(Lariat.info().edges, edge)
     assert {:error, :no_such_edge} = Lariat.info(edge)
+  end
+
+  test "its configuration is read again, and it is drained", context do
+    %{edge: edge, address: address} = context
+    stream = get(address, "/stream/f1", "Accept: text/event-stream\r\n")
+    await(fn -> Lariat.connections("f1") end)
+    config = %{http: %{listen: ["127.0.0.1:0"], demo: true}}
+
+    assert {:ok, %{changed: changed, kept: [], certificates: 0}} = Lariat.reload(edge, config)
+    assert "http.demo" in changed
+    assert hear_all(get(address, "/", "Connection: close\r\n")) =~ "HTTP/1.1 200"
+    assert {:ok, %{changed: []}} = Lariat.reload(edge)
+    assert {:error, :badarg} = Lariat.drain(edge, speed: 1)
+    assert :ok = Lariat.drain(edge, rate: 100)
+    assert hear_all(stream) =~ ~r/retry: \d+.*retry: \d+/s
+    assert {:error, :no_such_edge} = Lariat.drain(edge)
   end
 
   test "what cannot be started says why", %{address: address} do

@@ -24,7 +24,7 @@
 %% One connection.
 -export([monitor/1, demonitor/1]).
 %% Edges.
--export([attach/1, detach/1, info/0, info/1]).
+-export([attach/1, detach/1, drain/1, drain/2, reload/1, reload/2, info/0, info/1]).
 
 %% As long as gen_server:call/2 waits.
 -define(TIMEOUT_MS, 5000).
@@ -157,10 +157,37 @@ attach(Edge) ->
     lariat_edge:attach(Edge).
 
 %% @doc Lets go of an edge. It keeps its connections, unless its program is ours, or it is in this VM: then
-%% they close.
+%% they close at once.
 -spec detach(lariat_picture:edge()) -> ok | {error, no_such_edge}.
 detach(Edge) ->
     lariat_edge:stop(Edge).
+
+%% @doc Lets go of an edge in this VM gently: it stops accepting, its connections leave at a rate, event streams
+%% are asked to come back spread over some time; when all have left, or `drain_timeout' is over, it is stopped.
+%% Stopping the application does this, too. `not_in_this_vm': who runs a node has it drain by SIGTERM.
+-spec drain(lariat_picture:edge()) -> ok | {error, no_such_edge | not_in_this_vm}.
+drain(Edge) ->
+    lariat_edge:drain(Edge, #{}).
+
+%% @doc The same with another time, grace or rate than its config says.
+-spec drain(lariat_picture:edge(), lariat_nif:drain_options()) ->
+    ok | {error, badarg | no_such_edge | not_in_this_vm}.
+drain(Edge, Options) ->
+    lariat_edge:drain(Edge, Options).
+
+%% @doc Has an edge in this VM read its config and certificates again, as a node does on SIGHUP: no connection
+%% notices. Answers the keys that have `changed', and those that are `kept' because they need a new start; the
+%% log has the values. What is wrong with it changes nothing.
+-spec reload(lariat_picture:edge()) ->
+    lariat_edge:reloaded() | {error, no_such_edge | not_in_this_vm}.
+reload(Edge) ->
+    lariat_edge:reload(Edge, same).
+
+%% @doc The same with another config, a map or a file's name, which it keeps until it is let go of.
+-spec reload(lariat_picture:edge(), Config :: map() | file:name_all()) ->
+    lariat_edge:reloaded() | {error, no_such_edge | not_in_this_vm}.
+reload(Edge, Config) ->
+    lariat_edge:reload(Edge, Config).
 
 %% @doc How is it? Edges, handlers, numbers and counters of this node; asks nobody.
 -spec info() ->

@@ -1,12 +1,14 @@
 %%% Starts and stops the application.
 %%%
-%%% Subscriptions first: an edge attached before them could publish to nobody.
+%%% Subscriptions first: an edge attached before them could publish to nobody. Before anything is taken
+%%% down, connections of edges in this VM leave in order, while handlers and all else still work; so
+%%% no supervisor waits for them.
 -module(lariat_app).
 
 -behaviour(application).
 
 %% application.
--export([start/2, stop/1]).
+-export([start/2, prep_stop/1, stop/1]).
 
 %% @private
 -spec start(application:start_type(), term()) -> {ok, pid()} | {error, term()}.
@@ -21,6 +23,12 @@ start(_Type, _Args) ->
         {error, _} = Error ->
             Error
     end.
+
+%% @private
+-spec prep_stop(State) -> State.
+prep_stop(State) ->
+    ok = lariat_edge:drain_all(),
+    State.
 
 %% @private
 -spec stop(term()) -> ok.

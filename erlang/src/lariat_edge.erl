@@ -9,16 +9,20 @@
 
 -export([attach/1, configured/0]).
 -export([send/4, answer/4, call/3, call_all/2, info/1, stop/1]).
+%% For one in this VM.
+-export([reload/2, drain/2, drain_all/0]).
 %% For one connection.
 -export([is_conn/1, signal/3, monitor/1, demonitor/1]).
 
--export_type([config/0, failure/0]).
+-export_type([config/0, failure/0, reloaded/0]).
 
 -type config() :: lariat_edge_node:config() | lariat_edge_nif:config().
 %% A map with the key `nif' is an edge in this VM, anything else a hidden node.
 
 -type failure() :: busy | noconnection | badarg.
 %% `badarg': what no edge understands. Only one in this VM looks before it takes it.
+
+-type reloaded() :: {ok, lariat_nif:reloaded()} | {error, Why :: binary() | term()}.
 
 -type answer() :: ok | {ok, term()} | {error, term()}.
 
@@ -63,7 +67,14 @@
 %% The edge is told that a monitor is not wanted any more; it may be of another edge.
 -callback demonitor(lariat_picture:edge(), reference()) -> ok.
 
--optional_callbacks([signal/4, monitor/2, demonitor/2]).
+%% And only where the edge is ours: who runs a node tells it by signals.
+%%
+%% Take what may change at run time from a config, `same' for the one that it has; no connection notices.
+-callback reload(lariat_picture:edge(), Config :: term()) -> reloaded().
+%% Have its connections leave, then stop it.
+-callback drain(lariat_picture:edge(), lariat_nif:drain_options()) -> ok | {error, badarg}.
+
+-optional_callbacks([signal/4, monitor/2, demonitor/2, reload/2, drain/2]).
 
 %% Ids in one term. One term is one frame, a frame is at most 64 MiB, and half of that is left
 %% to the message: so up to 335 bytes for each id.
@@ -273,6 +284,48 @@ stop(Edge) ->
     case lariat_picture:edge(Edge) of
         {ok, #{module := Module}} -> Module:stop(Edge);
         error -> {error, no_such_edge}
+    end.
+
+%% @doc Gives an edge in this VM another config, or has the `same' one read again.
+-spec reload(lariat_picture:edge(), same | map() | file:name_all()) ->
+    reloaded() | {error, no_such_edge | not_in_this_vm}.
+reload(Edge, Config) ->
+    in_this_vm(Edge, reload, [Edge, Config]).
+
+%% @doc Has the connections of an edge in this VM leave, and lets go of it.
+-spec drain(lariat_picture:edge(), lariat_nif:drain_options()) ->
+    ok | {error, badarg | no_such_edge | not_in_this_vm}.
+drain(Edge, Options) ->
+    in_this_vm(Edge, drain, [Edge, Options]).
+
+%% @doc The same with all of them, at the same time; each in the time that its config has for it.
+-spec drain_all() -> ok.
+drain_all() ->
+    Edges =
+        case whereis(lariat_edge_sup) of
+            %% The tree has ended by itself, and the edges with it.
+            undefined -> [];
+            _ -> lariat_picture:edges()
+        end,
+    Drains = [
+        spawn_monitor(fun() -> Module:drain(Edge, #{}) end)
+     || {Edge, Module} <- Edges, erlang:function_exported(Module, drain, 2)
+    ],
+    lists:foreach(
+        fun({Pid, Monitor}) -> receive {'DOWN', Monitor, process, Pid, _} -> ok end end,
+        Drains
+    ).
+
+-spec in_this_vm(lariat_picture:edge(), atom(), [term()]) -> term().
+in_this_vm(Edge, Function, Args) ->
+    case lariat_picture:edge(Edge) of
+        {ok, #{module := Module}} ->
+            case erlang:function_exported(Module, Function, length(Args)) of
+                true -> apply(Module, Function, Args);
+                false -> {error, not_in_this_vm}
+            end;
+        error ->
+            {error, no_such_edge}
     end.
 
 %% A process per call, because even `erlang:monitor' suspends its caller while a link is full

@@ -16,7 +16,7 @@
 %% For the supervisor.
 -export([child_spec/1, start_link/1]).
 %% For lariat_edge_nif.
--export([running/1, await/1]).
+-export([running/1, await/1, reload/2]).
 %% gen_server.
 -export([init/1, handle_continue/2, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
@@ -67,12 +67,23 @@ await(Edge) ->
         exit:{Why, _} -> {error, {not_running, Why}}
     end.
 
+%% @doc Gives it another config, or what the same one says now. A map is only read, a file may be slow.
+-spec reload(lariat_picture:edge(), same | map() | file:name_all()) -> lariat_edge:reloaded().
+reload(Edge, Config) ->
+    try
+        gen_server:call(name(Edge), {reload, Config}, infinity)
+    catch
+        exit:{Why, _} -> {error, {not_running, Why}}
+    end.
+
 %% @private
 -spec init(lariat_edge_nif:config()) ->
     {ok, #instance{}} | {ok, #instance{}, {continue, run}} | {stop, {shutdown, {not_started, binary()}}}.
-init(#{nif := Edge} = Config) ->
+init(#{nif := Edge} = Given) ->
     process_flag(trap_exit, true),
     logger:update_process_metadata(#{edge => Edge}),
+    %% What one before us was told last, if it crashed.
+    Config = persistent_term:get({?MODULE, config, Edge}, Given),
     Instance = #instance{config = Config, edge = Edge},
     case lariat_picture:edge(Edge) of
         error ->
@@ -93,8 +104,21 @@ handle_continue(run, Instance) ->
     {noreply, run(Instance)}.
 
 %% @private
--spec handle_call(await, gen_server:from(), #instance{}) ->
-    {reply, ok, #instance{}} | {noreply, #instance{}}.
+-spec handle_call(await | {reload, term()}, gen_server:from(), #instance{}) ->
+    {reply, ok | lariat_edge:reloaded(), #instance{}} | {noreply, #instance{}}.
+handle_call({reload, _}, _From, #instance{running = none} = Instance) ->
+    {reply, {error, noconnection}, Instance};
+handle_call({reload, same}, _From, #instance{config = Config, running = Running} = Instance) ->
+    {reply, lariat_nif:reload(Running, maps:get(config, Config, #{})), Instance};
+handle_call({reload, New}, _From, #instance{config = Config, edge = Edge} = Instance) ->
+    case lariat_nif:reload(Instance#instance.running, New) of
+        {ok, _} = Reloaded ->
+            Other = Config#{config => New},
+            ok = persistent_term:put({?MODULE, config, Edge}, Other),
+            {reply, Reloaded, Instance#instance{config = Other}};
+        {error, _} = Error ->
+            {reply, Error, Instance}
+    end;
 handle_call(await, From, #instance{running = none, waiting = Waiting} = Instance) ->
     {noreply, Instance#instance{waiting = [From | Waiting]}};
 handle_call(await, _From, Instance) ->
@@ -122,9 +146,17 @@ handle_info(Stray, Instance) ->
 
 %% @private
 -spec terminate(term(), #instance{}) -> ok.
-terminate(_Reason, #instance{running = none}) ->
+terminate(shutdown, #instance{edge = Edge} = Instance) ->
+    %% The end of being attached, and no crash.
+    _ = persistent_term:erase({?MODULE, config, Edge}),
+    stopped(Instance);
+terminate(_Reason, Instance) ->
+    stopped(Instance).
+
+-spec stopped(#instance{}) -> ok.
+stopped(#instance{running = none}) ->
     ok;
-terminate(_Reason, #instance{edge = Edge, running = Running}) ->
+stopped(#instance{edge = Edge, running = Running}) ->
     _ = persistent_term:erase({?MODULE, Edge}),
     %% In a process of its own, so that it has a deadline, and what the edge says meanwhile is heard.
     {Pid, Monitor} = spawn_monitor(fun() -> lariat_nif:stop(Running) end),

@@ -12,10 +12,11 @@
 -export([connected/1, connect/1, subscribe/1, change/2, heard/2]).
 -export([send/5, answer/4, call/2, info/1, stop/1]).
 -export([signal/4, monitor/2, demonitor/2]).
+-export([reload/1, reload/2, drain/1, drain/2]).
 %% For lariat_monitors.
 -export([watch/1, unwatch/1]).
 %% For whoever wants to know.
--export([metrics/1]).
+-export([metrics/1, is_ready/1]).
 
 -export_type([config/0]).
 
@@ -128,12 +129,49 @@ call(Edge, Command) ->
 %% @doc What we know without asking.
 -spec info(lariat_picture:edge()) -> map().
 info(Edge) ->
-    #{connected => connected(Edge), monitors => lariat_monitors:count(Edge)}.
+    #{
+        connected => connected(Edge),
+        ready => is_ready(Edge),
+        monitors => lariat_monitors:count(Edge)
+    }.
+
+%% @doc Are new connections welcome? What `/readyz' of a node says, for whoever tells a load balancer.
+-spec is_ready(lariat_picture:edge()) -> boolean().
+is_ready(Edge) ->
+    case lariat_edge_instance:running(Edge) of
+        {Running, _} -> lariat_nif:is_ready(Running);
+        none -> false
+    end.
 
 %% @doc Ends the link, and the edge with all its connections.
 -spec stop(lariat_picture:edge()) -> ok.
 stop(Edge) ->
     lariat_edge_sup:detach(Edge).
+
+%% @doc Reads the config once more: the file, or of a map the files that it names; certificates in any case.
+-spec reload(lariat_picture:edge()) -> lariat_edge:reloaded().
+reload(Edge) ->
+    reload(Edge, same).
+
+%% @doc From now on it has this config, also when it is started again.
+-spec reload(lariat_picture:edge(), same | map() | file:name_all()) -> lariat_edge:reloaded().
+reload(Edge, Config) ->
+    lariat_edge_instance:reload(Edge, Config).
+
+%% @doc Has it take its leave as its config says.
+-spec drain(lariat_picture:edge()) -> ok | {error, badarg}.
+drain(Edge) ->
+    drain(Edge, #{}).
+
+%% @doc Stops accepting, has the connections leave, and stops it when all have or the time is over.
+-spec drain(lariat_picture:edge(), lariat_nif:drain_options()) -> ok | {error, badarg}.
+drain(Edge, Options) ->
+    Drain = fun(Running) -> lariat_nif:drain(Running, Options) end,
+    case when_room(patiently, fun() -> when_running(Edge, Drain) end) of
+        {error, badarg} = Error -> Error;
+        %% Whatever else became of it, it ends.
+        _ -> stop(Edge)
+    end.
 
 %% @doc What may be sent to a conn pid.
 -spec signal(lariat_picture:edge(), lariat_wire:conn(), term(), at_once | patiently) ->
@@ -176,7 +214,7 @@ metrics(Edge) ->
 
 %% A process with patience may be killed while it pauses, as one that a full link has suspended.
 -spec when_room(at_once | patiently, fun(() -> Result)) -> Result when
-    Result :: ok | {error, lariat_edge:failure()}.
+    Result :: ok | {error, term()}.
 when_room(How, Say) ->
     case Say() of
         {error, busy} when How =:= patiently ->

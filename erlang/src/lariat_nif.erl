@@ -9,7 +9,7 @@
 -module(lariat_nif).
 
 %% Its life.
--export([start/1, stop/1, version/0]).
+-export([start/1, stop/1, reload/2, drain/2, is_ready/1, version/0]).
 %% Messages.
 -export([send/2, signal/3]).
 %% Commands.
@@ -17,14 +17,14 @@
 %% Owners.
 -export([heard/2, watch/2, unwatch/2]).
 
--export_type([edge/0, config/0, refusal/0]).
+-export_type([edge/0, config/0, reloaded/0, drain_options/0, refusal/0]).
 
 -on_load(load/0).
 
 -nifs([
     start_nif/1, stop_nif/2, version/0, send_nif/2, send_dirty_nif/2, signal_nif/3, signal_dirty_nif/3,
     cast_nif/2, cast_dirty_nif/2, request_nif/3, request_dirty_nif/3, heard_nif/2, watch_nif/2,
-    unwatch_nif/2, metrics_nif/1
+    unwatch_nif/2, metrics_nif/1, reload_nif/2, drain_nif/3, is_ready_nif/1
 ]).
 
 %% How long the calls without a timeout wait. A lively edge answers within milliseconds.
@@ -44,6 +44,17 @@
 }.
 %% `config' has the keys of config/lariat.toml that concern an edge, as atoms or texts, or is the name of a
 %% file with them. The first epoch is above `epoch'; without it, they grow with the time of day.
+
+-type reloaded() :: #{
+    changed := [Key :: binary()], kept := [Key :: binary()], certificates := non_neg_integer()
+}.
+%% Keys whose value is another now, and keys whose new value needs a new start; how many certificates were
+%% read again.
+
+-type drain_options() :: #{
+    timeout => Ms :: non_neg_integer(), grace => Ms :: non_neg_integer(), rate => pos_integer()
+}.
+%% In place of what the config says: `drain_timeout', `drain_grace', `drain_rate'.
 
 -type refusal() :: busy | closed.
 %% `busy': a queue is full, and nothing was done. `closed': the edge has ended.
@@ -66,6 +77,32 @@ stop(Edge) ->
         stopped -> ok;
         stopping -> receive {Tag, ok} -> ok end
     end.
+
+%% @doc Takes what may change at run time from a config, which it is given as at the start, and reads
+%% certificates again; no connection notices. What cannot be taken changes nothing.
+-spec reload(edge(), map() | file:name_all()) -> {ok, reloaded()} | {error, binary() | closed}.
+reload(Edge, Config) ->
+    reload_nif(Edge, Config).
+
+%% @doc Stops accepting and has the connections leave; returns when all have, or when the time for it is over.
+%% What is left is closed by `stop/1'.
+-spec drain(edge(), drain_options()) -> ok | {error, refusal() | badarg | stopping | timeout}.
+drain(Edge, Options) ->
+    Tag = make_ref(),
+    case drain_nif(Edge, Tag, Options) of
+        {ok, MostMs} ->
+            receive
+                {Tag, Answer} -> Answer
+            after MostMs + ?PATIENCE_MS -> {error, timeout}
+            end;
+        {error, _} = Error ->
+            Error
+    end.
+
+%% @doc Whether new connections are welcome: what a node says at `/readyz'.
+-spec is_ready(edge()) -> boolean().
+is_ready(Edge) ->
+    is_ready_nif(Edge).
 
 %% @doc Delivers a message: what may be sent to any name of a node that is an edge. Nothing waits for it, and
 %% what has no room is refused, not dropped.
@@ -255,3 +292,12 @@ unwatch_nif(_Edge, _Conn) -> erlang:nif_error(not_loaded).
 
 -spec metrics_nif(edge()) -> binary().
 metrics_nif(_Edge) -> erlang:nif_error(not_loaded).
+
+-spec reload_nif(edge(), term()) -> {ok, reloaded()} | {error, binary() | closed}.
+reload_nif(_Edge, _Config) -> erlang:nif_error(not_loaded).
+
+-spec drain_nif(edge(), term(), term()) -> {ok, non_neg_integer()} | {error, refusal() | badarg}.
+drain_nif(_Edge, _Tag, _Options) -> erlang:nif_error(not_loaded).
+
+-spec is_ready_nif(edge()) -> boolean().
+is_ready_nif(_Edge) -> erlang:nif_error(not_loaded).

@@ -42,7 +42,7 @@ nothing_waits_for_what_is_not_there_test() ->
     ?assertEqual({error, noconnection}, lariat_edge_nif:signal(live, Conn, close, patiently)),
     ?assertEqual({error, noconnection}, lariat_edge_nif:metrics(live)),
     ?assertMatch({error, {not_running, _}}, lariat_edge_nif:connect(live)),
-    ?assertEqual(#{connected => false, monitors => unknown}, lariat_edge_nif:info(live)),
+    ?assertEqual(#{connected => false, ready => false, monitors => unknown}, lariat_edge_nif:info(live)),
     ok = lariat_edge_nif:heard(live, 5),
     Ref = lariat_edge_nif:monitor(live, Conn),
     ok = lariat_edge_nif:demonitor(live, Ref),

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lariat::bridge::Uplink as _;
+use lariat::edge::Drain;
 use lariat::term::{self, InVm, Request, Term, VERSION, Writer};
 use lariat::wire::{Command, Conn, Gone, Owner, Refusal, Reply, Watcher};
 use rustler::env::SavedTerm;
@@ -45,6 +46,8 @@ pub(crate) enum Job {
     Refuse(Refusal, ReplyTo),
     /// The starter is to be told this, which was found out on a scheduler.
     Gone(Conn, Gone),
+    /// Have the connections leave.
+    Drain(Drain, ReplyTo),
     /// Look at what has been noted elsewhere.
     Look,
 }
@@ -120,7 +123,8 @@ impl Job {
             Job::Carry(_, Some(reply_to))
             | Job::Attach(_, _, reply_to)
             | Job::Detach(_, reply_to)
-            | Job::Refuse(_, reply_to) => reply_to.withdraw(),
+            | Job::Refuse(_, reply_to)
+            | Job::Drain(_, reply_to) => reply_to.withdraw(),
             _ => {}
         }
     }
@@ -147,7 +151,7 @@ fn run(edge: &Edge, receiver: Receiver, runtime: Runtime) {
         };
         let bytes = job.bytes();
         // What a bug makes of one command is not to be the end of all.
-        let carried = catch_unwind(AssertUnwindSafe(|| carry(edge, job)));
+        let carried = catch_unwind(AssertUnwindSafe(|| carry(edge, &runtime, job)));
         if carried.is_err() {
             tracing::error!("a command was given up: this is a bug in Lariat, please report it");
         }
@@ -160,7 +164,7 @@ fn run(edge: &Edge, receiver: Receiver, runtime: Runtime) {
     edge.ended();
 }
 
-fn carry(edge: &Edge, job: Job) {
+fn carry(edge: &Edge, runtime: &Runtime, job: Job) {
     let bridge = &edge.bridge;
     match job {
         Job::Carry(bytes, reply_to) => command(edge, &bytes, reply_to),
@@ -180,6 +184,13 @@ fn carry(edge: &Edge, job: Job) {
         }
         Job::Refuse(refusal, reply_to) => reply_to.send(&Reply::Refused(refusal)),
         Job::Gone(conn, gone) => edge.uplink.gone(WATCHER, conn, gone),
+        Job::Drain(how, reply_to) => {
+            let held = edge.held.clone();
+            runtime.spawn(async move {
+                held.drain(how).await;
+                reply_to.send(&Reply::Ok);
+            });
+        }
         Job::Look => {}
     }
 }

@@ -1,16 +1,19 @@
-//! What an edge is started with: `#{name := Name, config => Map | File, epoch => Number}`.
+//! What an edge is started with, `#{name := Name, config => Map | File, epoch => Number}`, and what it is told
+//! later: a config read again, options of a drain.
 //!
 //! The keys of the config are the library's, and so are its words for what is wrong with them.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use lariat::config::{edge_from_file, edge_from_table, table_from_term};
 use lariat::{edge, term};
+use rustler::types::map::MapIterator;
 use rustler::{Atom, Term};
 
 use crate::hot;
 
-rustler::atoms! { name, config, epoch }
+rustler::atoms! { name, config, epoch, timeout, grace, rate }
 
 pub(crate) struct Start {
     pub(crate) name: String,
@@ -45,7 +48,8 @@ fn text_of(atom: Term<'_>) -> Option<String> {
     term.atom().map(str::to_owned)
 }
 
-fn edge_config(given: Term<'_>) -> Result<edge::Config, String> {
+/// `config` alone.
+pub(crate) fn edge_config(given: Term<'_>) -> Result<edge::Config, String> {
     let read = if given.is_map() {
         let bytes = hot::frame(given);
         let map = term::Term::whole(&bytes).map_err(|refused| format!("config: {refused}"))?;
@@ -54,6 +58,25 @@ fn edge_config(given: Term<'_>) -> Result<edge::Config, String> {
         edge_from_file(&path(given)?)
     };
     read.map_err(|error| error.to_string())
+}
+
+/// `#{timeout => Ms, grace => Ms, rate => PerSecond}`, in place of what the config says.
+pub(crate) fn drain(options: Term<'_>, mut drain: edge::Drain) -> Option<edge::Drain> {
+    for (key, value) in MapIterator::new(options)? {
+        let key: Atom = key.decode().ok()?;
+        let number: u32 = value.decode().ok()?;
+        let time = Duration::from_millis(number.into());
+        if key == timeout() {
+            drain.timeout = time;
+        } else if key == grace() {
+            drain.grace = time;
+        } else if key == rate() && number > 0 {
+            drain.rate = Some(number);
+        } else {
+            return None;
+        }
+    }
+    Some(drain)
 }
 
 /// As Erlang names files: a binary, or a list of characters.

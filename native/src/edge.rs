@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lariat::bridge::{self, Bridge};
-use lariat::edge::open_files_limit;
+use lariat::config::{Change, edge_changes, say_changes};
+use lariat::edge::{self, open_files_limit};
 use lariat::memory;
 use lariat::metrics::Metrics;
 use lariat::term::InVm;
@@ -36,11 +37,16 @@ pub(crate) struct Edge {
     /// Who has started it: it ends with it.
     starter: LocalPid,
     pub(crate) bridge: Bridge,
+    pub(crate) held: edge::Edge,
+    /// As it was read: what it runs with, but for what the open files do not allow.
+    config: Mutex<edge::Config>,
     pub(crate) uplink: Arc<Uplink>,
     pub(crate) commands: Commands,
     pub(crate) metrics: Arc<Metrics>,
     /// Whether its end has begun: what comes now is refused.
     is_stopping: AtomicBool,
+    /// Whether a drain has begun.
+    is_leaving: AtomicBool,
     end: Mutex<End>,
 }
 
@@ -85,23 +91,23 @@ fn started(
     runtime: &Runtime,
 ) -> Result<(Arc<Edge>, commands::Receiver), String> {
     let metrics = Arc::new(Metrics::default());
-    // The limit stays as it is: the VM has sized its own tables by it.
-    start.edge.fit_open_files(open_files_limit(), VM_OPEN_FILES);
+    let config = Mutex::new(start.edge.clone());
+    fit_open_files(&mut start.edge);
     let held = {
         let _inside = runtime.enter();
-        lariat::edge::start(start.edge, Arc::clone(&metrics)).map_err(|error| error.to_string())?
+        edge::start(start.edge, Arc::clone(&metrics)).map_err(|error| error.to_string())?
     };
     let names = InVm { name: start.name };
-    let mut config = bridge::Config {
+    let mut bridging = bridge::Config {
         name: names.name.clone(),
         ..bridge::Config::default()
     };
     if let Some(epoch) = start.epoch {
-        config.epoch_base = epoch;
+        bridging.epoch_base = epoch;
     }
     let uplink = Arc::new(Uplink::new(names, starter));
     let up = Arc::clone(&uplink);
-    let bridge = bridge::start(config, held.clone(), up, Arc::clone(&metrics));
+    let bridge = bridge::start(bridging, held.clone(), up, Arc::clone(&metrics));
     let bridge = bridge.map_err(|error| {
         held.stop();
         format!("cannot start the bridge: {error}; look at the limit on threads (ulimit -u)")
@@ -115,16 +121,68 @@ fn started(
         name,
         starter,
         bridge,
+        held,
+        config,
         uplink,
         commands,
         metrics,
         is_stopping: AtomicBool::new(false),
+        is_leaving: AtomicBool::new(false),
         end: Mutex::default(),
     });
     Ok((edge, receiver))
 }
 
+/// The limit stays as it is: the VM has sized its own tables by it.
+fn fit_open_files(config: &mut edge::Config) {
+    config.fit_open_files(open_files_limit(), VM_OPEN_FILES);
+}
+
+/// What a reload has done.
+pub(crate) struct Reloaded {
+    /// Keys that have changed.
+    pub(crate) changed: Vec<&'static str>,
+    /// Keys that need a new start.
+    pub(crate) kept: Vec<&'static str>,
+    /// Certificates that were read again.
+    pub(crate) certificates: usize,
+}
+
 impl Edge {
+    /// Takes what may change at run time, and says the rest; nobody who is connected notices. When a
+    /// certificate cannot be shown nothing is changed.
+    pub(crate) fn reload(&self, new: &edge::Config) -> Result<Reloaded, String> {
+        let config = self.config.lock();
+        let mut config = config.unwrap_or_else(PoisonError::into_inner);
+        let certificates = self.held.reload_certificates();
+        let certificates = certificates.map_err(|error| error.to_string())?;
+        let changes = edge_changes(&config, new);
+        *config = config.reloaded(new);
+        let mut fitted = new.clone();
+        fit_open_files(&mut fitted);
+        self.held.reload(&fitted);
+        say_changes(&changes);
+        let (changed, kept): (Vec<_>, Vec<_>) = changes.iter().partition(|change| change.is_live);
+        tracing::info!(changed = changed.len(), certificates, "config reloaded");
+        let keys = |changes: Vec<&Change>| changes.iter().map(|change| change.key).collect();
+        Ok(Reloaded {
+            changed: keys(changed),
+            kept: keys(kept),
+            certificates,
+        })
+    }
+
+    /// Whether new connections are welcome: what a node says at `/readyz`.
+    pub(crate) fn is_ready(&self) -> bool {
+        let is_leaving = self.is_leaving.load(Ordering::Relaxed);
+        !is_leaving && !self.is_stopping() && self.metrics.draining.value() == 0
+    }
+
+    /// New connections are not welcome any more.
+    pub(crate) fn leaves(&self) {
+        self.is_leaving.store(true, Ordering::Relaxed);
+    }
+
     /// Whether nothing more is taken.
     pub(crate) fn is_stopping(&self) -> bool {
         self.is_stopping.load(Ordering::Relaxed)

@@ -14,7 +14,9 @@ use crate::hot::Effort;
 use crate::uplink::Uplink;
 use crate::{config, edge, hot, log};
 
-rustler::atoms! { ok, error, busy, closed, badarg, stopped, stopping, attach, detach }
+rustler::atoms! {
+    ok, error, busy, closed, badarg, stopped, stopping, attach, detach, changed, kept, certificates
+}
 
 /// Why nothing was done.
 enum No {
@@ -71,11 +73,7 @@ fn start_nif<'a>(env: Env<'a>, given: Term<'a>) -> Term<'a> {
     });
     match started {
         Ok(handle) => (ok(), handle).encode(env),
-        Err(text) => {
-            let mut bytes = OwnedBinary::new(text.len());
-            bytes.as_mut_slice().copy_from_slice(text.as_bytes());
-            (error(), Binary::from_owned(bytes, env)).encode(env)
-        }
+        Err(text) => (error(), words(env, &text)).encode(env),
     }
 }
 
@@ -283,4 +281,60 @@ fn metrics_nif<'a>(env: Env<'a>, handle: Handle<'a>) -> Binary<'a> {
 #[rustler::nif(name = "version")]
 fn version() -> &'static str {
     env!("CARGO_PKG_VERSION")
+}
+
+fn words<'a>(env: Env<'a>, text: &str) -> Binary<'a> {
+    let mut bytes = OwnedBinary::new(text.len());
+    bytes.as_mut_slice().copy_from_slice(text.as_bytes());
+    Binary::from_owned(bytes, env)
+}
+
+/// Reads files, as the start does.
+#[rustler::nif(schedule = "DirtyIo")]
+fn reload_nif<'a>(env: Env<'a>, handle: Handle<'a>, given: Term<'a>) -> Term<'a> {
+    let edge = handle.edge();
+    if is_open(edge).is_err() {
+        return (error(), closed()).encode(env);
+    }
+    let read = config::edge_config(given).and_then(|config| edge.reload(&config));
+    match read {
+        Ok(done) => {
+            let keys = |keys: Vec<&str>| -> Vec<_> {
+                keys.into_iter().map(|key| words(env, key)).collect()
+            };
+            let map = Term::map_from_pairs(
+                env,
+                &[
+                    (changed().to_term(env), keys(done.changed).encode(env)),
+                    (kept().to_term(env), keys(done.kept).encode(env)),
+                    (certificates().to_term(env), done.certificates.encode(env)),
+                ],
+            );
+            (ok(), map.expect("its keys are different")).encode(env)
+        }
+        Err(text) => (error(), words(env, &text)).encode(env),
+    }
+}
+
+/// `{ok, Ms}`: `{Tag, ok}` comes within that time, and when it is over at the latest.
+#[rustler::nif]
+fn drain_nif<'a>(env: Env<'a>, handle: Handle<'a>, tag: Term<'a>, options: Term<'a>) -> Term<'a> {
+    let edge = handle.edge();
+    let begun = is_open(edge).and_then(|()| {
+        let how = config::drain(options, edge.held.drains()).ok_or(No::Bad)?;
+        let reply_to = ReplyTo::new(env.pid(), Tag::new(tag), edge.uplink.names().clone());
+        edge.commands.push(Job::Drain(how, reply_to))?;
+        edge.leaves();
+        Ok(how.timeout)
+    });
+    match begun {
+        Ok(time) => (ok(), u64::try_from(time.as_millis()).unwrap_or(u64::MAX)).encode(env),
+        Err(no) => answer(env, Err(no)),
+    }
+}
+
+/// Whether new connections are welcome.
+#[rustler::nif]
+fn is_ready_nif(handle: Handle<'_>) -> bool {
+    handle.edge().is_ready()
 }

@@ -20,7 +20,8 @@ defmodule Lariat.Edge do
     %{
       id: {Lariat, edge(config(options))},
       start: {Lariat, :start_link, [options]},
-      shutdown: 20_000
+      # Its connections leave, in the time that its configuration has for that.
+      shutdown: :infinity
     }
   end
 
@@ -52,7 +53,8 @@ defmodule Lariat.Edge do
   @impl true
   def terminate(_reason, edge) do
     :persistent_term.erase({__MODULE__, edge})
-    :lariat.detach(edge)
+
+    with {:error, _} <- :lariat.drain(edge), do: :lariat.detach(edge)
   end
 
   # Who was killed could not let go of the edge. Its connections stay.
