@@ -1,52 +1,71 @@
-%%% What an edge asks, and what becomes of answers: plain Erlang nodes with none of our code but this
-%%% file, the real program, raw clients.
+%%% What an edge asks, and what becomes of answers, without the application: a hidden node and plain Erlang
+%%% nodes with none of our code but this file, or an edge in a VM and `lariat_nif' alone; raw clients.
 %%%
 %%% The terms are written out here as the wire has them; what the application makes of them is
-%%% the handlers' suite.
+%%% the handlers' suite. Owners of a hidden node are processes of several Erlang nodes, those of an edge in a
+%%% VM processes of that VM: so that a whole node of them is lost is for the node alone.
 -module(lariat_asks_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
 -include_lib("stdlib/include/assert.hrl").
 
--export([all/0, suite/0, init_per_testcase/2, end_per_testcase/2]).
+-export([all/0, groups/0, suite/0]).
+-export([init_per_group/2, end_per_group/2, init_per_testcase/2, end_per_testcase/2]).
 -export([
     who_is_accepted_is_held/1,
     what_is_not_held_is_answered/1,
     odd_answers_harm_nobody/1,
     owners_have_turns/1,
-    the_living_answer_for_the_dead/1
+    the_living_answer_for_the_dead/1,
+    a_lost_node_has_died/1
 ]).
 %% Called on the nodes.
--export([serve/2, asked/2, answer/2, kinds/1, attach_again/3]).
+-export([run/1, serve/2, asked/2, answer/2, tell/3, info/1, metrics/0, kinds/1, attach_again/3]).
 
 -import(lariat_site, [call/4, await/2]).
 
--define(ROUTES,
-    "[http]\nask_timeout = \"60s\"\n"
+-define(CONFIG,
+    "shards = 2\n[http]\nlisten = [\"127.0.0.1:0\"]\nask_timeout = \"60s\"\n"
     "[[http.route]]\npath = \"/rooms/{room}/*\"\naccess = \"ask\"\nhandler = \"chat\"\n"
     "[[http.route]]\npath = \"/stream/{id}\"\nhandler = \"told\"\n"
 ).
+
+%% What the edge in a VM is called.
+-define(IN_VM, edge_in_the_vm).
 
 %% Only a failing test waits this long.
 -define(DEADLINE_MS, 60000).
 
 all() ->
-    [
+    lariat_pair:all().
+
+groups() ->
+    Both = [
         who_is_accepted_is_held,
         what_is_not_held_is_answered,
         odd_answers_harm_nobody,
         owners_have_turns,
         the_living_answer_for_the_dead
-    ].
+    ],
+    NodeAlone = [
+        a_lost_node_has_died
+    ],
+    lariat_pair:groups(Both, NodeAlone).
 
 suite() ->
     [{timetrap, {minutes, 5}}].
 
+init_per_group(Group, Config) ->
+    lariat_pair:init_group(Group, Config).
+
+end_per_group(_Group, _Config) ->
+    ok.
+
 init_per_testcase(_Case, Config) ->
-    [{site, lariat_site:start(?config(priv_dir, Config))} | Config].
+    lariat_pair:init_case(Config).
 
 end_per_testcase(_Case, Config) ->
-    lariat_site:stop(?config(site, Config)).
+    lariat_pair:end_case(Config).
 
 %% A term of an id, cookies, and the name of the handler in what is told of the connection.
 who_is_accepted_is_held(Config) ->
@@ -87,7 +106,7 @@ who_is_accepted_is_held(Config) ->
     ?assertMatch(#{handler := <<"chat">>, transport := sse, peer := {Host, Port}}, Info),
     %% Its heartbeat comes long before that of the others, and what is sent to it arrives.
     until(Client, <<":\n\n">>),
-    <<"hello">> = call(App, erlang, send, [Conn, <<"hello">>]),
+    ok = call(App, ?MODULE, tell, [Node, Conn, <<"hello">>]),
     until(Client, <<"data: hello\n">>),
     %% A route that is open says its handler, too, and so does a snapshot.
     Stream = lariat_client:open(maps:get(http, Edge), 5, chunked),
@@ -163,7 +182,7 @@ odd_answers_harm_nobody(Config) ->
     {Ref, _} = asked(App, Owner, length(Odd) + 1),
     ok = call(App, ?MODULE, answer, [Node, {answer, Ref, {reject, 418, <<"well">>}}]),
     ?assertMatch(<<"HTTP/1.1 418 ", _/binary>>, all(Last)),
-    ?assertEqual(length(Odd), lariat_site:metric(Edge, <<"lariat_asks_total{outcome=\"bad_answer\"}">>)),
+    ?assertEqual(length(Odd), metric(Edge, <<"lariat_asks_total{outcome=\"bad_answer\"}">>)),
     well(App, Edge).
 
 owners_have_turns(Config) ->
@@ -180,7 +199,7 @@ owners_have_turns(Config) ->
     ],
     lists:foreach(fun gen_tcp:close/1, Clients).
 
-%% Who waits for an owner that dies, or whose node does, is refused at once; the next is asked elsewhere.
+%% Who waits for an owner that dies is refused at once; the next is asked elsewhere.
 the_living_answer_for_the_dead(Config) ->
     {Edge, Node} = edge(Config),
     {App, Owner} = owner(Config, "app", Node, [<<"chat">>]),
@@ -189,19 +208,44 @@ the_living_answer_for_the_dead(Config) ->
     true = call(App, erlang, exit, [Owner, kill]),
     ?assertMatch(<<"HTTP/1.1 503 ", _/binary>>, all(First)),
     ?assertMatch(<<"HTTP/1.1 503 ", _/binary>>, all(enter(Edge))),
+    {Heir, Second} = owner(Config, "heir", Node, [<<"chat">>]),
+    answers(Edge, Heir, Second, Node),
+    well(Heir, Edge).
+
+a_lost_node_has_died(Config) ->
+    {Edge, Node} = edge(Config),
     {Doomed, Second} = owner(Config, "doomed", Node, [<<"chat">>]),
     Waiting = enter(Edge),
     _ = asked(Doomed, Second, 1),
     {Heir, Third} = owner(Config, "heir", Node, [<<"chat">>]),
     ok = lariat_site:kill(Doomed),
     ?assertMatch(<<"HTTP/1.1 503 ", _/binary>>, all(Waiting)),
-    Next = enter(Edge),
-    {Ref, _} = asked(Heir, Third, 1),
-    ok = call(Heir, ?MODULE, answer, [Node, {answer, Ref, {reject, 403, <<>>}}]),
-    ?assertMatch(<<"HTTP/1.1 403 ", _/binary>>, all(Next)),
+    answers(Edge, Heir, Third, Node),
     well(Heir, Edge).
 
+answers(Edge, App, Owner, Node) ->
+    Client = enter(Edge),
+    {Ref, _} = asked(App, Owner, 1),
+    ok = call(App, ?MODULE, answer, [Node, {answer, Ref, {reject, 403, <<>>}}]),
+    ?assertMatch(<<"HTTP/1.1 403 ", _/binary>>, all(Client)).
+
 %%% On the nodes.
+
+%% Runs an edge in this VM, as long as it lives.
+run(File) ->
+    Parent = self(),
+    Keeper = spawn(fun() ->
+        {ok, Edge} = lariat_nif:start(#{name => ?IN_VM, config => File}),
+        ok = persistent_term:put(?MODULE, Edge),
+        Parent ! {self(), runs},
+        receive never -> ok end
+    end),
+    receive
+        {Keeper, runs} -> info(?IN_VM)
+    end.
+
+running() ->
+    persistent_term:get(?MODULE).
 
 %% An owner that remembers what it is told.
 serve(Node, Handlers) ->
@@ -215,13 +259,19 @@ serve(Node, Handlers) ->
         {Owner, attached} -> Owner
     end.
 
+attach(?IN_VM, Handlers) ->
+    {ok, #{epoch := _}} = lariat_nif:attach(running(), #{handlers => Handlers});
 attach(Node, Handlers) ->
     {ok, #{epoch := _}} =
         gen_server:call({lariat, Node}, {attach, self(), #{handlers => Handlers}}, ?DEADLINE_MS).
 
+heard(?IN_VM, Events) -> ok = lariat_nif:heard(running(), length(Events));
+heard(_, _) -> ok.
+
 remember(Told) ->
     receive
-        {lariat, _Node, _Epoch, Events} ->
+        {lariat, Edge, _Epoch, Events} ->
+            heard(Edge, Events),
             remember(Told ++ Events);
         {told, From} ->
             From ! {self(), Told},
@@ -250,21 +300,56 @@ asked(Owner, Most) ->
     lists:sublist([{Ref, Request} || {request, Ref, Request} <- kinds(Owner)], Most).
 
 %% From a process that has nothing else to do with it.
+answer(?IN_VM, Term) ->
+    lariat_nif:cast(running(), Term);
 answer(Node, Term) ->
     gen_server:cast({lariat, Node}, Term).
+
+%% To one connection.
+tell(?IN_VM, Conn, Message) ->
+    lariat_nif:signal(running(), Conn, Message);
+tell(_, Conn, Message) ->
+    Conn ! Message,
+    ok.
+
+info(?IN_VM) ->
+    lariat_nif:info(running());
+info(Node) ->
+    gen_server:call({lariat, Node}, info, ?DEADLINE_MS).
+
+metrics() ->
+    lariat_nif:metrics(running()).
 
 %%% Here.
 
 edge(Config) ->
     #{dir := Dir} = Site = ?config(site, Config),
     File = filename:join(Dir, "asks.toml"),
-    ok = file:write_file(File, ?ROUTES),
-    #{node := Node} = Edge = lariat_site:edge(Site, "lariat", #{args => ["--config", File]}),
-    {Edge, Node}.
+    ok = file:write_file(File, ?CONFIG),
+    case ?config(edge, Config) of
+        node ->
+            #{node := Node} = Edge = lariat_site:edge(Site, "lariat", #{args => ["--config", File]}),
+            {Edge, Node};
+        nif ->
+            Paths = [filename:dirname(code:which(Module)) || Module <- [lariat_nif, ?MODULE]],
+            Vm = lariat_site:plain_erlang(Site, "vm", ["-pa" | Paths]),
+            {ok, #{http_addresses := [Address]}} = call(Vm, ?MODULE, run, [File]),
+            [_, Port] = binary:split(Address, <<":">>),
+            %% For the owners of this case.
+            _ = put(?MODULE, Vm),
+            {#{node => ?IN_VM, http => binary_to_integer(Port), vm => Vm}, ?IN_VM}
+    end.
 
+%% With a node of its own, where it can have one.
 owner(Config, Name, Node, Handlers) ->
-    Paths = ["-pa", filename:dirname(code:which(?MODULE))],
-    App = lariat_site:plain_erlang(?config(site, Config), Name, Paths),
+    App =
+        case Node of
+            ?IN_VM ->
+                get(?MODULE);
+            _ ->
+                Paths = ["-pa", filename:dirname(code:which(?MODULE))],
+                lariat_site:plain_erlang(?config(site, Config), Name, Paths)
+        end,
     Owner = call(App, ?MODULE, serve, [Node, Handlers]),
     %% It has turns from the beginning of its snapshot on.
     {snapshot, 'end'} = told(App, Owner, snapshot, 2),
@@ -331,6 +416,9 @@ all(Socket, Read) ->
 
 %% The link is the same, the node answers, nobody waits.
 well(App, #{node := Node} = Edge) ->
-    ?assertMatch({ok, #{}}, call(App, gen_server, call, [{lariat, Node}, info, ?DEADLINE_MS])),
-    await(fun() -> lariat_site:metric(Edge, <<"lariat_asks_waiting">>) =:= 0 end, asks),
-    ?assertEqual(0, lariat_site:metric(Edge, <<"lariat_closed_total{reason=\"panic\"}">>)).
+    ?assertMatch({ok, #{}}, call(App, ?MODULE, info, [Node])),
+    await(fun() -> metric(Edge, <<"lariat_asks_waiting">>) =:= 0 end, asks),
+    ?assertEqual(0, metric(Edge, <<"lariat_closed_total{reason=\"panic\"}">>)).
+
+metric(#{vm := Vm}, Name) -> lariat_site:value(call(Vm, ?MODULE, metrics, []), Name);
+metric(Edge, Name) -> lariat_site:metric(Edge, Name).
