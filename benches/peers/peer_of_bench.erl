@@ -16,7 +16,9 @@
     sends := module(),
     target := term(),
     %% Whether everybody of so many that are connected is known to who sends.
-    knows := fun((non_neg_integer()) -> boolean())
+    knows := fun((non_neg_integer()) -> boolean()),
+    %% Its name and version, where that says more than what is built here.
+    version => string()
 }.
 
 %% Starts the server on the CPU for servers, or says why there is none.

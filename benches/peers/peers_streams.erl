@@ -7,7 +7,7 @@
 
 -export([start/4]).
 %% On the server.
--export([serve/2, hold/1, forget/1, stream/1]).
+-export([serve/2, version/1, hold/1, forget/1, stream/1]).
 
 %% The application that is to run, where it and what it needs was unpacked, below the directory of the peers,
 %% and the package that it is from.
@@ -32,10 +32,12 @@ start(Site, Server, Sends, #{connections := Connections, peers := Peers}) ->
             #{os_pid := OsPid} = Node = lariat_site:plain_erlang(Site, atom_to_list(Application), Args),
             ok = peers_program:to_server_cpu(OsPid),
             Http = lariat_site:call(Node, ?MODULE, serve, [Server, Connections]),
+            {ok, Version} = lariat_site:call(Node, ?MODULE, version, [Application]),
             {Sender, Target} = sender(Sends, Site, Node),
             Url = "http://127.0.0.1:" ++ integer_to_list(Http) ++ "/stream/{id}",
             {ok, #{url => Url, all_url => Url, args => [], os_pids => [OsPid], sender => Sender,
-                sends => Sends, target => Target, knows => fun(_) -> true end}}
+                sends => Sends, target => Target, knows => fun(_) -> true end,
+                version => lists:concat([Application, " ", Version])}}
     end.
 
 sender(peers_inside, _, Node) ->
@@ -47,13 +49,22 @@ sender(peers_router, Site, #{node := Name}) ->
 -spec serve(module(), pos_integer()) -> inet:port_number().
 serve(Server, Connections) ->
     Started = self(),
-    spawn(fun() ->
+    {Pid, Monitor} = spawn_monitor(fun() ->
         true = register(router, self()),
         streams = ets:new(streams, [named_table, public]),
         Started ! {listens, Server:listen(Connections)},
         peers_router:route()
     end),
-    receive {listens, Port} -> Port end.
+    receive
+        {listens, Port} -> true = demonitor(Monitor, [flush]), Port;
+        {'DOWN', Monitor, process, Pid, Reason} -> error({does_not_listen, Server, Reason})
+    end.
+
+%% @doc What is running.
+-spec version(atom()) -> {ok, string()} | undefined.
+version(Application) ->
+    _ = application:load(Application),
+    application:get_key(Application, vsn).
 
 %% @doc The calling process is the stream of this id.
 -spec hold(pos_integer()) -> true.

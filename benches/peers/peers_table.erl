@@ -1,5 +1,5 @@
 %%% The table: what servers of held streams cost beside each other, and beside a bare loop of
-%%% writes.
+%%% writes. `peers_text' writes it.
 %%%
 %%% In each round every server is started, measured and ended, one after the other, so that what
 %%% else the machine does meets all of them. Each measurement is a run of the load generator that expects
@@ -35,32 +35,9 @@
     {<<"C node (libevent, ei)">>, peer_event_node},
     {<<"nchan (nginx)">>, peer_nchan},
     {<<"mochiweb">>, peer_mochiweb},
-    {<<"mochiweb, sender in its VM">>, peer_mochiweb_inside}
-]).
-
--define(COLUMNS, [
-    {bytes_per_connection, "B/conn"},
-    {connects_per_second, "conn/s"},
-    {cpu_us_per_connection, "CPU us/conn"},
-    {fan_out_per_second, "fan-out/s"},
-    {unicast_per_second, "unicast/s"},
-    {rested_per_second, "rested/s"},
-    {server_busy, "CPU busy"},
-    {cpu_us_per_message, "CPU us/msg"},
-    {rested_cpu_us_per_message, "rested CPU us/msg"},
-    {shard_us_per_message, "shard us/msg"},
-    {rested_shard_us_per_message, "rested shard us/msg"},
-    {rested_shard_of_bare_loop, "bare by rested shard"},
-    {rate_of_bare_loop, "rate of bare"},
-    {cpu_of_bare_loop, "by CPU"},
-    {rested_rate_of_bare_loop, "rested rate of bare"},
-    {rested_cpu_of_bare_loop, "rested by CPU"},
-    {latency_us_p50, "p50 us"},
-    {latency_us_p99, "p99 us"},
-    {latency_us_p999, "p99.9 us"},
-    {latency_us_max, "max us"},
-    {at_the_rate_us_p50, "p50 us at the rate"},
-    {at_the_rate_us_p99, "p99 us at the rate"}
+    {<<"mochiweb, sender in its VM">>, peer_mochiweb_inside},
+    {<<"cowboy">>, peer_cowboy},
+    {<<"cowboy, sender in its VM">>, peer_cowboy_inside}
 ]).
 
 -define(FAN_OUT_ROUNDS, 10).
@@ -81,9 +58,9 @@ main([Connections, Messages, Rounds, Rate, Peers, Out | Only]) ->
     Runs = lists:append([
         round(Round, Servers, Size) || Round <- lists:seq(1, list_to_integer(Rounds))
     ]),
-    Text = table(Servers, Runs),
+    Text = peers_text:table([Name || {Name, _} <- Servers], Runs),
     File = filename:join(Out, "peers"),
-    ok = file:write_file(File ++ ".json", json(Size, Runs)),
+    ok = file:write_file(File ++ ".json", peers_text:json(Size, Runs)),
     ok = file:write_file(File ++ ".txt", Text),
     io:format("~n~ts~nalso in ~ts.txt; each run in ~ts.json~n", [Text, File, File]),
     halt(0).
@@ -141,7 +118,7 @@ measure(Peer, #{connections := Connections, peers := Peers} = Size) ->
         case Peer:start(Site, Size) of
             {ok, Started} ->
                 Rest = Started#{connections => Connections},
-                {ok, numbers(Rest, Size)};
+                {ok, maps:merge(maps:with([version], Started), numbers(Rest, Size))};
             {absent, Why} ->
                 {absent, list_to_binary(Why)}
         end,
@@ -246,41 +223,3 @@ latencies(Said) ->
 
 at_the_rate(#{<<"latency_us_p50">> := P50, <<"latency_us_p99">> := P99}) ->
     #{at_the_rate_us_p50 => P50, at_the_rate_us_p99 => P99}.
-
-%% Median (least to most) of the rounds, a line for each peer.
-table(Servers, Runs) ->
-    Header = ["server" | [Title || {_, Title} <- ?COLUMNS]],
-    Rows = [[Name | cells([Result || {_, N, Result} <- Runs, N =:= Name])] || {Name, _} <- Servers],
-    Lines = [Header, ["---" || _ <- Header] | Rows],
-    [["| ", lists:join(" | ", Line), " |\n"] || Line <- Lines].
-
-cells([{absent, Why} | _]) ->
-    [["absent: ", Why] | ["" || _ <- tl(?COLUMNS)]];
-cells(Results) ->
-    Numbers = [Numbers || {ok, Numbers} <- Results],
-    [cell(lists:sort([maps:get(Key, Of) || Of <- Numbers, is_map_key(Key, Of)]))
-     || {Key, _} <- ?COLUMNS].
-
-cell([]) -> "-";
-cell(Sorted) ->
-    Median = lists:nth((length(Sorted) + 1) div 2, Sorted),
-    [short(Median), " (", short(hd(Sorted)), "-", short(lists:last(Sorted)), ")"].
-
-short(Number) when Number >= 100000 -> [integer_to_list(round(Number / 1000)), "k"];
-short(Number) when Number >= 100 -> integer_to_list(round(Number));
-short(Number) -> io_lib:format("~.2f", [float(Number)]).
-
-json(#{connections := Connections, messages := Messages, rate := Rate}, Runs) ->
-    Objects = [json_run(Run) || Run <- Runs],
-    io_lib:format("{\"connections\":~b,\"messages\":~b,\"message_bytes\":64,\"rate\":~b,\"runs\":[~n~ts~n]}~n",
-        [Connections, Messages, Rate, lists:join(",\n", Objects)]).
-
-json_run({Round, Name, {absent, Why}}) ->
-    io_lib:format("{\"round\":~b,\"server\":\"~ts\",\"absent\":\"~ts\"}", [Round, Name, Why]);
-json_run({Round, Name, {ok, Numbers}}) ->
-    Fields = [io_lib:format(",\"~ts\":~ts", [Key, json_number(Value)])
-              || {Key, Value} <- lists:sort(maps:to_list(Numbers))],
-    io_lib:format("{\"round\":~b,\"server\":\"~ts\"~ts}", [Round, Name, Fields]).
-
-json_number(Number) when is_integer(Number) -> integer_to_list(Number);
-json_number(Number) -> io_lib:format("~.3f", [Number]).
