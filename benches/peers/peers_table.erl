@@ -30,20 +30,23 @@
 
 -define(PEERS, [
     {<<"bare loop">>, limit},
-    {<<"lariat">>, peer_lariat},
-    {<<"lariat in the VM (NIF)">>, peer_lariat_nif},
-    {<<"C node (libevent, ei)">>, peer_event_node},
-    {<<"nchan (nginx)">>, peer_nchan},
+    {<<"lariat node">>, peer_lariat},
+    {<<"lariat NIF">>, peer_lariat_nif},
+    {<<"lariat NIF direct">>, peer_lariat_nif_direct},
+    {<<"C node">>, peer_event_node},
+    {<<"nchan">>, peer_nchan},
     {<<"mochiweb">>, peer_mochiweb},
-    {<<"mochiweb, sender in its VM">>, peer_mochiweb_inside},
+    {<<"mochiweb inside">>, peer_mochiweb_inside},
     {<<"cowboy">>, peer_cowboy},
-    {<<"cowboy, sender in its VM">>, peer_cowboy_inside}
+    {<<"cowboy inside">>, peer_cowboy_inside},
+    {<<"no server">>, peer_none}
 ]).
 
 -define(FAN_OUT_ROUNDS, 10).
 -define(LOAD_PERCENT, 70).
 -define(REST, "1ms").
 -define(PACED_SECONDS, 4).
+-define(MADE_MIN, 1000000).
 
 %% The bare loop's tool writes for 12 seconds, and has its own limits for all that it waits for.
 -define(LIMIT_MS, 300000).
@@ -73,7 +76,7 @@ round(Round, Servers, Size) ->
     [{_, _, {ok, Bare}} | _] = Runs,
     [{R, Name, with_ratios(Result, Bare)} || {R, Name, Result} <- Runs].
 
-with_ratios({ok, Numbers}, Bare) ->
+with_ratios({ok, #{rested_per_second := _} = Numbers}, Bare) ->
     Of = fun(Key) -> maps:get(Key, Numbers) / maps:get(Key, Bare) end,
     {ok, Numbers#{
         rate_of_bare_loop => Of(unicast_per_second),
@@ -82,8 +85,8 @@ with_ratios({ok, Numbers}, Bare) ->
         rested_cpu_of_bare_loop => 1 / Of(rested_cpu_us_per_message),
         rested_shard_of_bare_loop => by_shard(Numbers, Bare)
     }};
-with_ratios(Absent, _) ->
-    Absent.
+with_ratios(Other, _) ->
+    Other.
 
 by_shard(#{rested_shard_us_per_message := Us}, #{rested_cpu_us_per_message := Bare}) when Us > 0 ->
     Bare / Us;
@@ -112,6 +115,21 @@ measure(limit, Size) ->
         rested_per_second => Rate(Rested), rested_cpu_us_per_message => Each(Rested),
         server_busy => Each(Unicast) * Rate(Unicast) / 1.0e6
     })};
+measure(peer_none, #{connections := Connections, messages := Messages, peers := Peers}) ->
+    Site = lariat_site:start(filename:dirname(Peers)),
+    %% As who sends inside a server.
+    Args = peers_program:scheduler_args() ++ peers_program:paths(),
+    #{os_pid := OsPid} = Sender = lariat_site:plain_erlang(Site, "none", Args),
+    ok = peers_program:to_server_cpu(OsPid),
+    %% CPU time comes in steps of 10 ms.
+    Count = max(Messages, ?MADE_MIN),
+    Before = peers_program:cpu_us([OsPid]),
+    Began = erlang:monotonic_time(microsecond),
+    ok = sent(#{sender => Sender, sends => peer_none, target => none}, flood, [Connections, Count]),
+    Us = erlang:monotonic_time(microsecond) - Began,
+    Cpu = peers_program:cpu_us([OsPid]) - Before,
+    lariat_site:stop(Site),
+    {ok, #{unicast_per_second => Count / Us * 1.0e6, cpu_us_per_message => Cpu / Count, server_busy => Cpu / Us}};
 measure(Peer, #{connections := Connections, peers := Peers} = Size) ->
     Site = lariat_site:start(filename:dirname(Peers)),
     Result =

@@ -31,13 +31,19 @@
     {at_the_rate_us_p99, "p99 us at the rate"}
 ]).
 
-%% @doc Median (least to most) of the rounds, a line for each server; below, what it is of.
+-define(LEGEND,
+    "lariat NIF: Lariat in the sender's VM; direct: by lariat_nif:send/2, without the router.\n"
+    "inside: the sender is in the server's VM, straight to the stream's process.\n"
+    "no server: messages are made and not sent, which is the sender's share where it is inside.\n"
+).
+
+%% @doc Median (least to most) of the rounds, a line for each server; below, what is needed to read it.
 -spec table([binary()], [run()]) -> iodata().
 table(Servers, Runs) ->
     Header = ["server" | [Title || {_, Title} <- ?COLUMNS]],
     Rows = [[Name | cells([Result || {_, N, Result} <- Runs, N =:= Name])] || Name <- Servers],
     Lines = [Header, ["---" || _ <- Header] | Rows],
-    [[["| ", lists:join(" | ", Line), " |\n"] || Line <- Lines], "\n", versions(Runs), "\n"].
+    [[["| ", lists:join(" | ", Line), " |\n"] || Line <- Lines], "\n", ?LEGEND, versions(Runs), "\n"].
 
 versions(Runs) ->
     Versions = lists:usort([Version || {_, _, {ok, #{version := Version}}} <- Runs]),
