@@ -1,9 +1,11 @@
 %%% The servers' processes: on the CPU for servers, watched from /proc, ended with the bench.
 %%%
-%%% It knows none of them. CPU 0 is for servers, CPU 1 for the load generator and who sends.
+%%% It knows none of them. CPU 0 is for servers, CPU 1 for the load generator and who sends; with PEERS_PIN=no
+%%% in the environment everything is where the kernel puts it.
 -module(peers_program).
 
--export([start/4, to_server_cpu/1, client_command/0, paths/0, scheduler_args/0, children/1]).
+-export([start/4, paths/0, scheduler_args/0, children/1]).
+-export([is_pinned/0, to_server_cpu/1, server_command/0, client_command/0, client_cpus/0]).
 -export([resident_bytes/1, cpu_us/1, shard_cpu_us/1]).
 
 -define(DEADLINE_MS, 30000).
@@ -16,11 +18,11 @@ start(Program, Args, Env, Ready) ->
     Owner = self(),
     {_, Started} = spawn_monitor(fun() ->
         Monitor = monitor(process, Owner),
-        Taskset = os:find_executable("taskset"),
         %% Should this VM crash, the kernel ends the program.
-        Ends = ["setpriv", "--pdeathsig", "TERM"],
-        Port = open_port({spawn_executable, Taskset}, [
-            {args, ["-c", "0"] ++ Ends ++ [Program | Args]}, {env, Env},
+        Ends = [os:find_executable("setpriv"), "--pdeathsig", "TERM"],
+        [First | More] = server_command() ++ Ends ++ [Program | Args],
+        Port = open_port({spawn_executable, First}, [
+            {args, More}, {env, Env},
             {line, 4096}, binary, exit_status, stderr_to_stdout
         ]),
         {os_pid, OsPid} = erlang:port_info(Port, os_pid),
@@ -56,16 +58,40 @@ run(Port, Monitor, OsPid) ->
             os:cmd("kill -TERM " ++ integer_to_list(OsPid))
     end.
 
+%% @doc Whether servers have a CPU, and all else the other.
+-spec is_pinned() -> boolean().
+is_pinned() ->
+    os:getenv("PEERS_PIN", "yes") =/= "no".
+
 %% @doc All threads of a process that runs already.
 -spec to_server_cpu(pos_integer()) -> ok.
 to_server_cpu(OsPid) ->
-    _ = os:cmd("taskset -a -c -p 0 " ++ integer_to_list(OsPid)),
+    _ = is_pinned() andalso os:cmd("taskset -a -c -p 0 " ++ integer_to_list(OsPid)),
     ok.
+
+%% @doc What stands before a server's name.
+-spec server_command() -> [string()].
+server_command() ->
+    on_cpu("0").
 
 %% @doc What stands before the load generator's name.
 -spec client_command() -> [string()].
 client_command() ->
-    [os:find_executable("taskset"), "-c", "1"].
+    on_cpu("1").
+
+on_cpu(Cpu) ->
+    case is_pinned() of
+        true -> [os:find_executable("taskset"), "-c", Cpu];
+        false -> []
+    end.
+
+%% @doc Arguments for a tool that starts the load generator itself.
+-spec client_cpus() -> [string()].
+client_cpus() ->
+    case is_pinned() of
+        true -> ["--client-cpus", "1"];
+        false -> []
+    end.
 
 %% @doc Arguments for an Erlang node that runs a peer's code.
 -spec paths() -> [string()].

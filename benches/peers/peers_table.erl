@@ -22,6 +22,10 @@
 %%% "CPU busy" is what the server had of its CPU while it was flooded. Much less than 1 means that it
 %%% waited: for who sends, or for others on this machine. Then its CPU time for each message says more
 %%% than its rate, and "by CPU" (the bare loop's CPU time by its own) more than "rate of bare".
+%%%
+%%% Pinned, a server has one CPU and everybody else the other, which is fair to all where CPU time and rates
+%%% are compared. At a low rate that makes latency worse than it is where the kernel may choose: who is woken waits for
+%%% the one CPU that it may have. That is what PEERS_PIN=no is for, with a small PEERS_RATE: read "at the rate" then.
 -module(peers_table).
 
 -export([main/1]).
@@ -80,13 +84,17 @@ with_ratios({ok, #{rested_per_second := _} = Numbers}, Bare) ->
     Of = fun(Key) -> maps:get(Key, Numbers) / maps:get(Key, Bare) end,
     {ok, Numbers#{
         rate_of_bare_loop => Of(unicast_per_second),
-        cpu_of_bare_loop => 1 / Of(cpu_us_per_message),
+        cpu_of_bare_loop => inverse(Of(cpu_us_per_message)),
         rested_rate_of_bare_loop => Of(rested_per_second),
-        rested_cpu_of_bare_loop => 1 / Of(rested_cpu_us_per_message),
+        rested_cpu_of_bare_loop => inverse(Of(rested_cpu_us_per_message)),
         rested_shard_of_bare_loop => by_shard(Numbers, Bare)
     }};
 with_ratios(Other, _) ->
     Other.
+
+%% A run so small that no step of CPU time was counted says nothing.
+inverse(Ratio) when Ratio > 0 -> 1 / Ratio;
+inverse(_) -> 0.
 
 by_shard(#{rested_shard_us_per_message := Us}, #{rested_cpu_us_per_message := Bare}) when Us > 0 ->
     Bare / Us;
@@ -146,11 +154,10 @@ measure(Peer, #{connections := Connections, peers := Peers} = Size) ->
 %% What the bare loop's tool reports, its clients resting so long.
 limit(Rest, #{connections := Connections, rate := Rate, out := Out}) ->
     File = filename:join(Out, "limit.json"),
-    Args = ["-c", "0", lariat_site:tools(), "limit", "--connections", integer_to_list(Connections),
-        "--seconds", "3", "--client-cpus", "1", "--load-percent", integer_to_list(?LOAD_PERCENT),
-        "--client-rest", Rest, "--rate", integer_to_list(Rate), "--json", File],
-    Port = open_port({spawn_executable, os:find_executable("taskset")},
-        [{args, Args}, exit_status, binary]),
+    [Program | Args] = peers_program:server_command() ++ [lariat_site:tools(), "limit", "--connections",
+        integer_to_list(Connections), "--seconds", "3", "--load-percent", integer_to_list(?LOAD_PERCENT),
+        "--client-rest", Rest, "--rate", integer_to_list(Rate), "--json", File | peers_program:client_cpus()],
+    Port = open_port({spawn_executable, Program}, [{args, Args}, exit_status, binary]),
     receive
         {Port, {exit_status, Status}} -> ?assertEqual(0, Status)
     after ?LIMIT_MS ->

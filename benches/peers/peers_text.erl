@@ -43,7 +43,13 @@ table(Servers, Runs) ->
     Header = ["server" | [Title || {_, Title} <- ?COLUMNS]],
     Rows = [[Name | cells([Result || {_, N, Result} <- Runs, N =:= Name])] || Name <- Servers],
     Lines = [Header, ["---" || _ <- Header] | Rows],
-    [[["| ", lists:join(" | ", Line), " |\n"] || Line <- Lines], "\n", ?LEGEND, versions(Runs), "\n"].
+    [[["| ", lists:join(" | ", Line), " |\n"] || Line <- Lines], "\n", ?LEGEND, [placed(), versions(Runs), "\n"]].
+
+placed() ->
+    case peers_program:is_pinned() of
+        true -> "CPU 0 is the servers', CPU 1 everybody else's. ";
+        false -> "Not pinned: rates and CPU times are hardly comparable. "
+    end.
 
 versions(Runs) ->
     Versions = lists:usort([Version || {_, _, {ok, #{version := Version}}} <- Runs]),
@@ -72,8 +78,8 @@ short(Number) -> io_lib:format("~.2f", [float(Number)]).
 json(#{connections := Connections, messages := Messages, rate := Rate}, Runs) ->
     Objects = [json_run(Run) || Run <- Runs],
     io_lib:format(
-        "{\"connections\":~b,\"messages\":~b,\"message_bytes\":64,\"rate\":~b,\"runs\":[~n~ts~n]}~n",
-        [Connections, Messages, Rate, lists:join(",\n", Objects)]).
+        "{\"connections\":~b,\"messages\":~b,\"message_bytes\":64,\"rate\":~b,\"pinned\":~w,\"runs\":[~n~ts~n]}~n",
+        [Connections, Messages, Rate, peers_program:is_pinned(), lists:join(",\n", Objects)]).
 
 json_run({Round, Name, {absent, Why}}) ->
     io_lib:format("{\"round\":~b,\"server\":\"~ts\",\"absent\":\"~ts\"}", [Round, Name, Why]);
