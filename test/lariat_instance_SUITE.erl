@@ -10,6 +10,7 @@
 -export([
     attach_and_detach/1,
     several/1,
+    each_has_its_log/1,
     mistakes/1,
     a_mistake_stops_the_start/1,
     a_crash_is_told_and_mended/1,
@@ -20,7 +21,7 @@
     stopping_closes_all/1
 ]).
 
--export([handle/1]).
+-export([handle/1, log/2]).
 
 -import(lariat_conn, [in/2, down/2, nothing/0]).
 -import(lariat_site, [await/2]).
@@ -35,6 +36,7 @@ all() ->
     [
         attach_and_detach,
         several,
+        each_has_its_log,
         mistakes,
         a_mistake_stops_the_start,
         a_crash_is_told_and_mended,
@@ -98,6 +100,56 @@ several(Config) ->
         lariat_client:close(OneStream),
         client = down(Still, One)
     end).
+
+%% Whoever was started last: what an edge says is said by its own process.
+each_has_its_log(Config) ->
+    on_a_node(Config, [], [], fun() ->
+        true = register(logged, self()),
+        ok = logger:set_primary_config(level, info),
+        ok = logger:add_handler(?MODULE, ?MODULE, #{}),
+        Names = [one, two, three],
+        Ports = [{Name, attached(#{nif => Name, config => config(0)})} || Name <- Names],
+        [said(Name, "limits") || Name <- Names],
+        %% By the workers of its runtime, on the threads of its shards, by the caller.
+        {ok, _} = lariat:reload(two),
+        said(two, "config reloaded"),
+        {Stream, _} = open(proplists:get_value(one, Ports), 1),
+        ok = lariat:drain(one),
+        said(one, "drained: all connections have left"),
+        closed = lariat_client:message(Stream),
+        ok = lariat:drain(three),
+        said(three, "drained: all connections have left"),
+        {ok, _} = lariat:reload(two),
+        said(two, "config reloaded"),
+        %% And nothing by another.
+        nothing_said()
+    end).
+
+log(#{meta := #{edge := Edge}, msg := {Format, Args}}, _) when is_list(Format) ->
+    logged ! {said, Edge, lists:flatten(io_lib:format(Format, Args))},
+    ok;
+log(_, _) ->
+    ok.
+
+%% What its edge says, until it says this.
+said(Edge, Text) ->
+    receive
+        {said, Edge, Said} ->
+            case string:find(Said, Text) of
+                nomatch -> said(Edge, Text);
+                _ -> ok
+            end
+    after ?DEADLINE_MS -> error({not_said, Edge, Text, process_info(self(), messages)})
+    end.
+
+%% Of what makes one believe that it is of that edge: reloads and drains.
+nothing_said() ->
+    receive
+        {said, _, "config reloaded" ++ _ = Said} -> error({said_twice, Said});
+        {said, _, "drain" ++ _ = Said} -> error({said_twice, Said});
+        {said, _, _} -> nothing_said()
+    after 0 -> ok
+    end.
 
 %% What is wrong, and where.
 mistakes(Config) ->

@@ -142,6 +142,7 @@ pub(crate) fn spawn(edge: Arc<Edge>, receiver: Receiver, runtime: Runtime) -> Re
 }
 
 fn run(edge: &Edge, receiver: Receiver, runtime: Runtime) {
+    edge.keeps_log();
     while !edge.is_stopping() {
         for owner in edge.take_gone() {
             edge.bridge.owner_gone(owner);

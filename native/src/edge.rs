@@ -15,6 +15,8 @@ use lariat::term::InVm;
 use lariat::wire::Owner;
 use rustler::{Atom, LocalPid};
 use tokio::runtime::{Builder, Runtime};
+use tracing::Dispatch;
+use tracing::dispatcher::with_default;
 
 use crate::commands::{self, Commands, Tag};
 use crate::config::Start;
@@ -36,6 +38,8 @@ pub(crate) struct Edge {
     pub(crate) name: Atom,
     /// Who has started it: it ends with it.
     starter: LocalPid,
+    /// Of all its threads.
+    log: Dispatch,
     pub(crate) bridge: Bridge,
     pub(crate) held: edge::Edge,
     /// As it was read: what it runs with, but for what the open files do not allow.
@@ -63,13 +67,16 @@ struct End {
 /// Starts an edge of which `starter` is the owner.
 pub(crate) fn start(start: Start, name: Atom, starter: LocalPid) -> Result<Arc<Edge>, String> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let log = log::of(starter);
+    let of_workers = log.clone();
     let runtime = Builder::new_multi_thread()
         .worker_threads(cores.min(WORKERS_MAX))
         .thread_name("lariat")
+        .on_thread_start(move || log::keep(&of_workers))
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start the runtime: {error}"))?;
-    let started = started(start, name, starter, &runtime);
+    let started = with_default(&log, || started(start, name, starter, &log, &runtime));
     match started {
         Ok((edge, receiver)) => {
             let running = Arc::clone(&edge);
@@ -88,6 +95,7 @@ fn started(
     mut start: Start,
     name: Atom,
     starter: LocalPid,
+    log: &Dispatch,
     runtime: &Runtime,
 ) -> Result<(Arc<Edge>, commands::Receiver), String> {
     let metrics = Arc::new(Metrics::default());
@@ -120,6 +128,7 @@ fn started(
     let edge = Arc::new(Edge {
         name,
         starter,
+        log: log.clone(),
         bridge,
         held,
         config,
@@ -152,6 +161,15 @@ impl Edge {
     /// Takes what may change at run time, and says the rest; nobody who is connected notices. When a
     /// certificate cannot be shown nothing is changed.
     pub(crate) fn reload(&self, new: &edge::Config) -> Result<Reloaded, String> {
+        with_default(&self.log, || self.take(new))
+    }
+
+    /// Its thread, which carries out what is asked, is of this edge from now on.
+    pub(crate) fn keeps_log(&self) {
+        log::keep(&self.log);
+    }
+
+    fn take(&self, new: &edge::Config) -> Result<Reloaded, String> {
         let config = self.config.lock();
         let mut config = config.unwrap_or_else(PoisonError::into_inner);
         let certificates = self.held.reload_certificates();

@@ -15,7 +15,7 @@
 //! * `commands`: the thread that carries out what is asked, in order
 //! * `uplink`: who is told what, and how much may wait for them
 //! * `config`: what an edge is started with
-//! * `log`: lines of the log, to an owner
+//! * `log`: lines of the log, to who has started the edge
 //!
 //! The functions of the VM are there only inside a VM, so there are no tests here: what can be tested
 //! without one is in `lariat` (`term`, `config`), the rest is for the suites that load the library.

@@ -118,9 +118,14 @@ pub fn start(
         Arc::clone(&owners),
         Arc::clone(&metrics),
     );
+    let log = tracing::dispatcher::get_default(Clone::clone);
     let thread = std::thread::Builder::new()
         .name("pump".into())
-        .spawn(move || pump.run())?;
+        .spawn(move || {
+            // As the shards do: its edge's log.
+            let _told = tracing::dispatcher::set_default(&log);
+            pump.run();
+        })?;
     let down = Down::new(edge.clone(), credits, up, metrics, config.name);
     let pump = Mutex::new(Some(thread));
     Ok(Bridge(Arc::new(Inner {

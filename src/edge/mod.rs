@@ -176,7 +176,12 @@ pub fn start(config: Config, metrics: Arc<Metrics>) -> Result<Edge, Error> {
         let thread = std::thread::Builder::new().name(format!("shard-{number}"));
         let direct = Arc::new(Direct::new(shard));
         directs.push(Arc::clone(&direct));
-        threads.push(thread.spawn(move || direct.run(poll))?);
+        let log = tracing::dispatcher::get_default(Clone::clone);
+        threads.push(thread.spawn(move || {
+            // Where several edges are in one process, each has a log of its own.
+            let _told = tracing::dispatcher::set_default(&log);
+            direct.run(poll);
+        })?);
     }
     let (stop_accepting, stop) = watch::channel(false);
     let edge = Edge(Arc::new(Inner {
