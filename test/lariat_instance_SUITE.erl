@@ -14,6 +14,7 @@
     mistakes/1,
     a_mistake_stops_the_start/1,
     a_crash_is_told_and_mended/1,
+    a_crash_of_the_supervisor_is_mended/1,
     a_port_in_use_is_tried_again/1,
     a_crash_of_the_link_keeps_the_connections/1,
     a_crash_of_the_monitors_is_told/1,
@@ -40,6 +41,7 @@ all() ->
         mistakes,
         a_mistake_stops_the_start,
         a_crash_is_told_and_mended,
+        a_crash_of_the_supervisor_is_mended,
         a_port_in_use_is_tried_again,
         a_crash_of_the_link_keeps_the_connections,
         a_crash_of_the_monitors_is_told,
@@ -231,6 +233,33 @@ a_crash_is_told_and_mended(Config) ->
 
 handle({init, #{path := <<"/ask/", Id/binary>>}}) -> {accept, lariat_wire:id_from_text(Id), #{}};
 handle({closed, #{conn := Conn}, Reason}) -> told ! {handled, Conn, Reason}.
+
+%% Edges of the environment are there again, at the same place, though those before them need time to stop.
+a_crash_of_the_supervisor_is_mended(Config) ->
+    Ports = [{Name, free_port()} || Name <- [one, two]],
+    Edges = [#{nif => Name, config => config(Port)} || {Name, Port} <- Ports],
+    on_a_node(Config, Edges, [], fun() ->
+        Opened = [
+            begin
+                Port = port(Name),
+                [open(Port, Port + Id) || Id <- lists:seq(1, 200)]
+            end
+         || {Name, Port} <- Ports
+        ],
+        Before = whereis(lariat_edge_sup),
+        exit(Before, kill),
+        [closed = lariat_client:message(Stream) || {Stream, _} <- lists:append(Opened)],
+        await(fun() -> not lists:member(whereis(lariat_edge_sup), [undefined, Before]) end, supervisor),
+        [
+            begin
+                await(fun() -> state(Name) =:= up andalso lariat:connections(Port + 1) =:= [] end, {up, Name}),
+                {Stream, _} = open(Port, Port),
+                ok = lariat:send(Port, <<"again">>),
+                <<"again">> = lariat_client:message(Stream)
+            end
+         || {Name, Port} <- Ports
+        ]
+    end).
 
 a_port_in_use_is_tried_again(Config) ->
     on_a_node(Config, [], [], fun() ->

@@ -51,7 +51,19 @@ child_spec(#{nif := Edge} = Config) ->
 %% @doc Starts the edge.
 -spec start_link(lariat_edge_nif:config()) -> gen_server:start_ret().
 start_link(#{nif := Edge} = Config) ->
-    gen_server:start_link({local, name(Edge)}, ?MODULE, Config, []).
+    case gen_server:start_link({local, name(Edge)}, ?MODULE, Config, []) of
+        {error, {already_started, Before}} = Error ->
+            %% Its supervisor, the one before ours, was killed: it is stopping.
+            Monitor = erlang:monitor(process, Before),
+            receive
+                {'DOWN', Monitor, process, Before, _} -> start_link(Config)
+            after ?SHUTDOWN_MS ->
+                true = erlang:demonitor(Monitor, [flush]),
+                Error
+            end;
+        Started ->
+            Started
+    end.
 
 %% @doc The edge, and the process that owns it. Costs next to nothing: a term that is never copied.
 -spec running(lariat_picture:edge()) -> {lariat_nif:edge(), pid()} | none.

@@ -2,8 +2,13 @@ defmodule Lariat.Edge do
   @moduledoc false
   # An edge in a supervision tree of the application's own: attached as long as this process lives.
   #
-  # It holds nothing but the name: what runs the edge and keeps it running is supervised by `:lariat`.
+  # It holds nothing but what it attaches: what runs the edge and keeps it running is supervised by `:lariat`.
+  # When that has to begin anew, or is stopped and started again, it attaches the edge again, as often as that
+  # takes: no supervisor of the application's gives up because of it.
   use GenServer
+
+  # As for an edge whose port is in use.
+  @pause_ms {200, 30_000}
 
   @type option ::
           {:name, atom}
@@ -35,26 +40,53 @@ defmodule Lariat.Edge do
     edge = edge(config)
 
     case attach(config, edge) do
-      :ok ->
-        :persistent_term.put({__MODULE__, edge}, self())
-        # What it starts afresh has only the edges of the environment.
-        Process.monitor(:lariat_edge_sup)
-        {:ok, edge}
-
-      {:error, reason} ->
-        {:stop, reason}
+      :ok -> {:ok, attached(%{config: config, edge: edge, attempt: 0})}
+      {:error, reason} -> {:stop, reason}
     end
   end
 
   @impl true
-  def handle_info({:DOWN, _, :process, _, reason}, edge), do: {:stop, {:lariat, reason}, edge}
-  def handle_info({:EXIT, _, reason}, edge), do: {:stop, reason, edge}
+  def handle_info({:DOWN, _, :process, _, _reason}, state), do: {:noreply, again(state)}
+  def handle_info(:again, state), do: {:noreply, again(state)}
+  def handle_info({:EXIT, _, reason}, state), do: {:stop, reason, state}
 
   @impl true
-  def terminate(_reason, edge) do
+  def terminate(_reason, %{edge: edge}) do
     :persistent_term.erase({__MODULE__, edge})
-
     with {:error, _} <- :lariat.drain(edge), do: :lariat.detach(edge)
+  rescue
+    # `:lariat` has ended before us, or at this moment.
+    ArgumentError -> :ok
+  catch
+    :exit, _ -> :ok
+  end
+
+  # What it starts afresh has only the edges of the environment.
+  defp attached(%{edge: edge} = state) do
+    :persistent_term.put({__MODULE__, edge}, self())
+    Process.monitor(:lariat_edge_sup)
+    %{state | attempt: 0}
+  end
+
+  defp again(%{config: config, edge: edge, attempt: attempt} = state) do
+    case try_to_attach(config, edge) do
+      :ok ->
+        attached(state)
+
+      {:error, reason} ->
+        pause_ms = :lariat_backoff.delay_ms(attempt, @pause_ms, :rand.uniform())
+        said = [edge, reason, pause_ms]
+        :logger.warning("edge ~ts cannot be attached again: ~0tp; trying in ~b ms", said)
+        Process.send_after(self(), :again, pause_ms)
+        %{state | attempt: attempt + 1}
+    end
+  end
+
+  # There may be nobody to attach it.
+  defp try_to_attach(config, edge) do
+    attach(config, edge)
+  catch
+    :exit, {reason, _} -> {:error, reason}
   end
 
   # Who was killed could not let go of the edge. Its connections stay.
@@ -62,7 +94,7 @@ defmodule Lariat.Edge do
     with {:error, :already_attached} = error <- :lariat.attach(config) do
       case :persistent_term.get({__MODULE__, edge}, nil) do
         nil -> error
-        pid -> if Process.alive?(pid), do: error, else: :ok
+        pid -> if pid != self() and Process.alive?(pid), do: error, else: :ok
       end
     end
   end
