@@ -196,9 +196,13 @@ defmodule Lariat do
   @spec reload(edge) :: {:ok, :lariat_nif.reloaded()} | {:error, term}
   defdelegate reload(edge), to: :lariat
 
-  @doc "The same with another configuration, a map or the path of a file."
-  @spec reload(edge, map | Path.t()) :: {:ok, :lariat_nif.reloaded()} | {:error, term}
-  defdelegate reload(edge, config), to: :lariat
+  @doc """
+  The same with another configuration: a map or keyword list, where it listens included, or the path of a file.
+
+  The edge keeps it until it is let go of, also when it crashes and is started again.
+  """
+  @spec reload(edge, map | keyword | Path.t()) :: {:ok, :lariat_nif.reloaded()} | {:error, term}
+  def reload(edge, config), do: :lariat.reload(edge, Lariat.Edge.plain(config))
 
   @doc "How is it? Edges, handlers, numbers and counters of this node; asks nobody."
   @spec info :: map

@@ -110,7 +110,7 @@ defmodule Lariat.VmTest do
     %{edge: edge, address: address} = context
     stream = get(address, "/stream/f1", "Accept: text/event-stream\r\n")
     await(fn -> Lariat.connections("f1") end)
-    config = %{http: %{listen: ["127.0.0.1:0"], demo: true}}
+    config = [http: [listen: ["127.0.0.1:0"], demo: true]]
 
     assert {:ok, %{changed: changed, kept: [], certificates: 0}} = Lariat.reload(edge, config)
     assert "http.demo" in changed

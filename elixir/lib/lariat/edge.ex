@@ -127,8 +127,9 @@ defmodule Lariat.Edge do
   end
 
   # Keyword lists are maps to the edge, whatever they stand in.
-  defp plain([{key, _} | _] = keyword) when is_atom(key), do: plain(Map.new(keyword))
-  defp plain(list) when is_list(list), do: Enum.map(list, &plain/1)
-  defp plain(map) when is_map(map), do: Map.new(map, fn {key, value} -> {key, plain(value)} end)
-  defp plain(other), do: other
+  @spec plain(term) :: term
+  def plain([{key, _} | _] = keyword) when is_atom(key), do: plain(Map.new(keyword))
+  def plain(list) when is_list(list), do: Enum.map(list, &plain/1)
+  def plain(map) when is_map(map), do: Map.new(map, fn {key, value} -> {key, plain(value)} end)
+  def plain(other), do: other
 end
