@@ -11,6 +11,8 @@ mod changes;
 mod edge;
 mod edge_file;
 mod from_term;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod listeners;
 mod routes;
 mod token;
