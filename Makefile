@@ -19,7 +19,7 @@ test-otp: ## The suites with real Erlang nodes, on OTP 25, 27 and 29; unpacks wh
 test-autobahn: ## The cases of the Autobahn testsuite against WebSockets, through a real Erlang node
 	@scripts/test-autobahn
 
-check: ## The quick part of the tests: formatting, lints, unit tests, xref
+check: ## The quick part of the tests: formatting, lints, unit tests, xref, and that benches compile
 	@scripts/test --quick
 
 fuzz: ## Fuzz what reads from peers, a minute a target; `scripts/fuzz SECONDS` goes on longer

@@ -23,6 +23,9 @@
 %%% waited: for who sends, or for others on this machine. Then its CPU time for each message says more
 %%% than its rate, and "by CPU" (the bare loop's CPU time by its own) more than "rate of bare".
 %%%
+%%% "shard us/msg" is what Lariat's shards have of "CPU us/msg". What a sender in the VM does on its own thread
+%%% is not in it.
+%%%
 %%% Pinned, a server has one CPU and everybody else the other, which is fair to all where CPU time and rates
 %%% are compared. At a low rate that makes latency worse than it is where the kernel may choose: who is woken waits for
 %%% the one CPU that it may have. That is what PEERS_PIN=no is for, with a small PEERS_RATE: read "at the rate" then.
