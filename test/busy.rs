@@ -66,16 +66,19 @@ async fn all_shards_take_a_message_or_none_does() {
     told.recv_timeout(DEADLINE).expect("the shard runs");
     let message = || Message::new(vec![b'x'; 3000]);
     let mut taken = 0;
-    while bridge.send_now(Ids::One(ids[0].clone()), message()).is_ok() {
+    while bridge
+        .send_now(Ids::One(ids[0].clone()), (&message()).into())
+        .is_ok()
+    {
         taken += 1;
         assert!(taken < 10, "the queue has a bound");
     }
     assert!(taken > 0);
-    assert_eq!(bridge.send_now(both(), message()), Err(Busy));
+    assert_eq!(bridge.send_now(both(), (&message()).into()), Err(Busy));
     assert_eq!(metrics.busy_sends.value(), 2);
     let one = Ids::One(ids[1].clone());
     assert!(
-        bridge.send_now(one, message()).is_ok(),
+        bridge.send_now(one, (&message()).into()).is_ok(),
         "the other has room"
     );
     reach(&edge, 1);
@@ -87,13 +90,16 @@ async fn all_shards_take_a_message_or_none_does() {
         (nobody(), metrics.shard_queue_bytes.value()),
         (1 + taken, 0)
     );
-    assert_eq!(bridge.send_now(both(), message()), Ok(Now::Queued));
+    assert_eq!(
+        bridge.send_now(both(), (&message()).into()),
+        Ok(Now::Queued)
+    );
     (0..2).for_each(|shard| reach(&edge, shard));
     assert_eq!(nobody(), 3 + taken);
     assert_eq!(metrics.dropped.of(Dropped::ShardQueueFull).value(), 0);
     bridge.stop();
     assert_eq!(
-        bridge.send_now(both(), message()),
+        bridge.send_now(both(), (&message()).into()),
         Err(Busy),
         "it has stopped"
     );

@@ -29,7 +29,7 @@ fn per_message(edge: &Edge, messages: u64, ids: impl Fn(u64) -> Ids) -> f64 {
         for ids in all {
             let sent = edge
                 .bridge
-                .send_now(ids, Message::new(Bytes::from_static(PAYLOAD)));
+                .send_now(ids, (&Message::new(Bytes::from_static(PAYLOAD))).into());
             assert!(sent.is_ok(), "there is room");
         }
         edge.wait_for(goal);

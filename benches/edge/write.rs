@@ -33,7 +33,7 @@ pub(crate) fn run() -> Vec<Value> {
 fn of_size(streams: usize) -> Vec<Value> {
     let message = Message::new(vec![b'x'; MESSAGE]);
     let mut frame = Vec::new();
-    Framing::Chunked.frame(&message, &mut frame);
+    Framing::Chunked.frame((&message).into(), &mut frame);
     let mut state = State {
         ours: Ours::start(),
         bare: Bare::start(),

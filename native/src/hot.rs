@@ -2,13 +2,13 @@
 //!
 //! Like `dist/codec/fast` for frames: it decides nothing, and what it does not recognise at once (ids that
 //! are other terms, options, signals that are no messages) goes the general way, through `lariat::term`, where
-//! the same means the same. A payload is copied once, into memory of
-//! ours: a reference to a sub-binary would keep the whole binary alive, and the caller's iolist is only
-//! there while the call lasts.
+//! the same means the same. A binary is lent for the call: what is written in it copies it into its frame, and
+//! what waits for its shard copies it first. A reference to a sub-binary would keep the whole binary alive,
+//! so nobody has one. An iolist is put together, in memory of ours.
 
 use bytes::Bytes;
 use lariat::term;
-use lariat::wire::{Conn, Form, Id, Ids, Message, Signal};
+use lariat::wire::{Conn, EventMeta, Form, Id, Ids, Lent, Signal};
 use rustler::{Atom, Binary, OwnedBinary, Term};
 
 /// The longest id, as everywhere: longer than any in a request head.
@@ -60,10 +60,44 @@ impl Effort {
 /// What is larger is not encoded on a normal scheduler, but for one long binary in it (`lariat_nif.erl`).
 const TERM_MAX: usize = 16 * 1024;
 
+/// A message while the call lasts.
+pub(crate) struct Said<'a> {
+    payload: Payload<'a>,
+    meta: Option<Box<EventMeta>>,
+    form: Form,
+}
+
+enum Payload<'a> {
+    /// The caller's.
+    Lent(&'a [u8]),
+    Own(Bytes),
+}
+
+impl Said<'_> {
+    pub(crate) fn lend(&self) -> Lent<'_> {
+        let (payload, whole) = match &self.payload {
+            Payload::Lent(bytes) => (*bytes, None),
+            Payload::Own(bytes) => (&bytes[..], Some(bytes)),
+        };
+        Lent {
+            payload,
+            whole,
+            meta: self.meta.as_deref(),
+            form: self.form,
+        }
+    }
+}
+
+/// What one connection is told.
+pub(crate) enum Told<'a> {
+    Said(Said<'a>),
+    Signal(Signal),
+}
+
 /// `{Id, Msg}`, `{[Id], Msg}`, either with options, or a cast of `{send, ...}`: what may be sent to any name
 /// of a node.
-pub(crate) fn send(term: Term<'_>, effort: &mut Effort) -> Option<(Ids, Message)> {
-    if let Ok((first, second)) = term.decode::<(Term<'_>, Term<'_>)>() {
+pub(crate) fn send<'a>(term: Term<'a>, effort: &mut Effort) -> Option<(Ids, Said<'a>)> {
+    if let Ok((first, second)) = term.decode::<(Term<'a>, Term<'a>)>() {
         return if first.is_atom() && first.decode().is_ok_and(|cast: Atom| cast == gen_cast()) {
             asked(second, effort)
         } else {
@@ -75,8 +109,8 @@ pub(crate) fn send(term: Term<'_>, effort: &mut Effort) -> Option<(Ids, Message)
 }
 
 /// `{send, Ids, Msg}` and `{send, Ids, Msg, Options}`
-fn asked(request: Term<'_>, effort: &mut Effort) -> Option<(Ids, Message)> {
-    let read = request.decode::<(Atom, Term<'_>, Term<'_>, Term<'_>)>();
+fn asked<'a>(request: Term<'a>, effort: &mut Effort) -> Option<(Ids, Said<'a>)> {
+    let read = request.decode::<(Atom, Term<'a>, Term<'a>, Term<'a>)>();
     let (verb, whom, what, options) = match read {
         Ok((verb, whom, what, options)) => (verb, whom, what, Some(options)),
         Err(_) => {
@@ -88,12 +122,12 @@ fn asked(request: Term<'_>, effort: &mut Effort) -> Option<(Ids, Message)> {
     delivery(whom, what, options, effort)
 }
 
-fn delivery(
+fn delivery<'a>(
     whom: Term<'_>,
-    what: Term<'_>,
+    what: Term<'a>,
     options: Option<Term<'_>>,
     effort: &mut Effort,
-) -> Option<(Ids, Message)> {
+) -> Option<(Ids, Said<'a>)> {
     let mut message = message(what, effort)?;
     if let Some(options) = options {
         let frame = encoded(options, effort);
@@ -108,12 +142,12 @@ fn delivery(
 }
 
 /// What may be sent to a connection.
-pub(crate) fn signal(term: Term<'_>, effort: &mut Effort) -> Option<Signal> {
+pub(crate) fn told<'a>(term: Term<'a>, effort: &mut Effort) -> Option<Told<'a>> {
     if let Some(message) = message(term, effort) {
-        return Some(Signal::Deliver(message));
+        return Some(Told::Said(message));
     }
     let frame = encoded(term, effort);
-    term::signal(term::Term::whole(&frame).ok()?, &frame)
+    term::signal(term::Term::whole(&frame).ok()?, &frame).map(Told::Signal)
 }
 
 /// `{lariat_conn, Name, Slot, Serial}` of the edge with this name.
@@ -183,27 +217,29 @@ fn id(term: Term<'_>) -> Option<Id> {
     (bytes.len() + 5 <= ID_BYTES_MAX).then(|| Id::Bin(bytes.as_slice().into()))
 }
 
-fn message(term: Term<'_>, effort: &mut Effort) -> Option<Message> {
+fn message<'a>(term: Term<'a>, effort: &mut Effort) -> Option<Said<'a>> {
+    let said = |form, payload| Said {
+        payload,
+        meta: None,
+        form,
+    };
     if let Some(payload) = payload(term, effort) {
-        return Some(Message::new(payload));
+        return Some(said(Form::Text, payload));
     }
-    let (form, what) = term.decode::<(Atom, Term<'_>)>().ok()?;
+    let (form, what) = term.decode::<(Atom, Term<'a>)>().ok()?;
     let form = match form {
         form if form == text() => Form::Text,
         form if form == binary() => Form::Binary,
         _ => return None,
     };
-    Some(Message {
-        form,
-        ..Message::new(payload(what, effort)?)
-    })
+    Some(said(form, payload(what, effort)?))
 }
 
 /// The bytes of iodata.
-fn payload(term: Term<'_>, effort: &mut Effort) -> Option<Bytes> {
+fn payload<'a>(term: Term<'a>, effort: &mut Effort) -> Option<Payload<'a>> {
     if let Ok(binary) = Binary::from_term(term) {
         effort.payload(binary.len());
-        return Some(Bytes::copy_from_slice(&binary));
+        return Some(Payload::Lent(binary.as_slice()));
     }
     term.is_list().then_some(())?;
     let (mut length, mut pieces) = (0, 0);
@@ -215,7 +251,7 @@ fn payload(term: Term<'_>, effort: &mut Effort) -> Option<Bytes> {
     effort.ns += pieces * Effort::PIECE_NS;
     let mut flat = Vec::with_capacity(length);
     walk(term, &mut |piece| flat.extend_from_slice(piece))?;
-    Some(flat.into())
+    Some(Payload::Own(flat.into()))
 }
 
 /// Visits the bytes of an iolist in order; `None` when it is none.

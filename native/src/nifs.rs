@@ -10,7 +10,7 @@ use rustler::{Atom, Binary, Encoder, Env, LocalPid, OwnedBinary, Term};
 
 use crate::commands::{Job, Refused, ReplyTo, Tag, WATCHER};
 use crate::entry::{self, Handle};
-use crate::hot::Effort;
+use crate::hot::{Effort, Told};
 use crate::uplink::Uplink;
 use crate::{config, edge, hot, log};
 
@@ -97,8 +97,8 @@ fn send<'a>(
     let edge = handle.edge();
     let mut effort = Effort::default();
     let sent = is_open(edge).and_then(|()| {
-        let (ids, message) = hot::send(term, &mut effort).ok_or(No::Bad)?;
-        taken(edge, edge.bridge.send_now(ids, message), &mut effort)
+        let (ids, said) = hot::send(term, &mut effort).ok_or(No::Bad)?;
+        taken(edge, edge.bridge.send_now(ids, said.lend()), &mut effort)
     });
     charge(&effort);
     answer(env, sent)
@@ -135,8 +135,11 @@ fn signal<'a>(
     let mut effort = Effort::default();
     let told = is_open(edge).and_then(|()| {
         let conn = hot::conn(conn, edge.name).ok_or(No::Bad)?;
-        let signal = hot::signal(term, &mut effort).ok_or(No::Bad)?;
-        taken(edge, edge.bridge.signal_now(conn, signal), &mut effort)
+        let told = match hot::told(term, &mut effort).ok_or(No::Bad)? {
+            Told::Said(said) => edge.bridge.deliver_now(conn, said.lend()),
+            Told::Signal(signal) => edge.bridge.signal_now(conn, signal),
+        };
+        taken(edge, told, &mut effort)
     });
     charge(&effort);
     answer(env, told)

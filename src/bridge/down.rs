@@ -10,7 +10,8 @@ use super::{Answer, Busy};
 use crate::edge::{Batch, Credit, Edge, Now, QueueFull, Watch};
 use crate::metrics::{Dropped, Metrics};
 use crate::wire::{
-    Command, Conn, ID_COST, Id, Ids, InfoValue, Message, Owner, Reason, Refusal, Reply, Signal,
+    Command, Conn, ID_COST, Id, Ids, InfoValue, Lent, Message, Owner, Reason, Refusal, Reply,
+    Signal,
 };
 
 /// Batches whose memory is kept for the next read: as many as links that hand over at the same time,
@@ -88,18 +89,20 @@ impl Down {
 
     /// Sends to all receivers now, or to none: whoever asks hears that a queue is full, so nothing is
     /// dropped.
-    pub(super) fn send_now(&self, ids: Ids, message: Message) -> Result<Now, Busy> {
+    pub(super) fn send_now(&self, ids: Ids, message: Lent<'_>) -> Result<Now, Busy> {
         let sent = match ids {
-            Ids::One(id) => {
-                let shard = self.edge.shard_of(&id);
-                self.edge.send_now(shard, Ids::One(id), message)
-            }
-            list => self.edge.send_all(self.by_shard(list), &message),
+            Ids::One(id) => self.edge.send_now(id, message),
+            list => self.edge.send_all(self.by_shard(list), &message.into()),
         };
         self.or_busy(sent)
     }
 
     /// The same for one connection.
+    pub(super) fn deliver_now(&self, conn: Conn, message: Lent<'_>) -> Result<Now, Busy> {
+        self.or_busy(self.edge.deliver_now(conn, message))
+    }
+
+    /// Tells one connection something.
     pub(super) fn signal_now(&self, conn: Conn, signal: Signal) -> Result<Now, Busy> {
         self.or_busy(self.edge.signal_now(conn, signal))
     }

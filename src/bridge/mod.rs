@@ -18,9 +18,7 @@ use std::time::{Duration, SystemTime};
 pub use crate::edge::Now;
 use crate::edge::{Edge, Watch};
 use crate::metrics::Metrics;
-use crate::wire::{
-    Command, Conn, Event, Gone, Ids, Message, Owner, Refusal, Reply, Signal, Watcher,
-};
+use crate::wire::{Command, Conn, Event, Gone, Ids, Lent, Owner, Refusal, Reply, Signal, Watcher};
 use credits::Credits;
 use down::Down;
 use owners::Owners;
@@ -185,11 +183,19 @@ impl Bridge {
     ///
     /// # Errors
     /// When as much waits for a shard as may wait of what is sent so, or the edge has stopped.
-    pub fn send_now(&self, ids: Ids, message: Message) -> Result<Now, Busy> {
+    pub fn send_now(&self, ids: Ids, message: Lent<'_>) -> Result<Now, Busy> {
         self.0.down.send_now(ids, message)
     }
 
-    /// Tells one connection something, in the same way. One that is gone is told nothing: that is no error.
+    /// Sends a message to one connection, in the same way. One that is gone is told nothing: that is no error.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn deliver_now(&self, conn: Conn, message: Lent<'_>) -> Result<Now, Busy> {
+        self.0.down.deliver_now(conn, message)
+    }
+
+    /// Tells one connection something, in its shard's queue. One that is gone is told nothing: that is no error.
     ///
     /// # Errors
     /// The same.

@@ -6,7 +6,7 @@
 use super::Edge;
 use super::credit::Credit;
 use super::shard::queue::{QueueFull, ShardCommand};
-use crate::wire::{Conn, Ids, Message, Signal};
+use crate::wire::{Conn, Id, Ids, Lent, Message, Signal};
 
 /// Sends by shard, in order. The memory serves again after [`Edge::hand_over`].
 pub struct Batch {
@@ -69,34 +69,48 @@ impl Edge {
         any && all_behind
     }
 
-    /// Delivers to ids that all live on `shard`, without credit, or says that too much waits already: of
-    /// who is told so at once less may wait than of others. Waits for nobody, but may write a small message
-    /// itself to a shard that sleeps, which takes as long as the system calls.
-    pub fn send_now(&self, shard: usize, ids: Ids, message: Message) -> Result<Now, QueueFull> {
-        let (credit, answer) = (None, None);
-        self.carry_out_now(
+    /// Delivers to an id, without credit, or says that too much waits already: of who is told so at once
+    /// less may wait than of others. Waits for nobody, but writes a small message itself where the shard is
+    /// free, which takes as long as the system calls.
+    pub fn send_now(&self, id: Id, message: Lent<'_>) -> Result<Now, QueueFull> {
+        let shard = self.shard_of(&id);
+        if self.0.directs[shard].try_send(&id, message) {
+            self.0.metrics.direct_sends.increment();
+            return Ok(Now::Written);
+        }
+        self.push_promptly(
             shard,
             ShardCommand::Send {
-                ids,
-                message,
-                credit,
-                answer,
+                ids: Ids::One(id),
+                message: message.into(),
+                credit: None,
+                answer: None,
             },
         )
     }
 
-    /// The same for one connection; see [`Edge::signal`].
+    /// The same for one connection. One of a shard that does not exist is gone.
+    pub fn deliver_now(&self, conn: Conn, message: Lent<'_>) -> Result<Now, QueueFull> {
+        let Some(shard) = self.shard_with(conn) else {
+            return Ok(Now::Queued);
+        };
+        if self.0.directs[shard].try_deliver(conn, message) {
+            self.0.metrics.direct_sends.increment();
+            return Ok(Now::Written);
+        }
+        let signal = Signal::Deliver(message.into());
+        self.push_promptly(shard, ShardCommand::Signal { conn, signal })
+    }
+
+    /// Tells one connection something, in the same way, but for the writing; see [`Edge::signal`].
     pub fn signal_now(&self, conn: Conn, signal: Signal) -> Result<Now, QueueFull> {
         match self.shard_with(conn) {
-            Some(shard) => self.carry_out_now(shard, ShardCommand::Signal { conn, signal }),
+            Some(shard) => self.push_promptly(shard, ShardCommand::Signal { conn, signal }),
             None => Ok(Now::Queued),
         }
     }
 
-    fn carry_out_now(&self, shard: usize, command: ShardCommand) -> Result<Now, QueueFull> {
-        let Some(command) = self.0.directs[shard].try_carry_out(command) else {
-            return Ok(Now::Written);
-        };
+    fn push_promptly(&self, shard: usize, command: ShardCommand) -> Result<Now, QueueFull> {
         let queue = &self.0.queues[shard];
         let room = queue.reserve_promptly(command.bytes()).ok_or(QueueFull)?;
         queue.push_reserved(command, room);

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::framing::Framing;
 use super::pieces::{Frame, Kept};
 use crate::websocket::{Deflater, Window};
-use crate::wire::Message;
+use crate::wire::Lent;
 
 const FRAMINGS: usize = Framing::ALL.len();
 
@@ -60,7 +60,7 @@ impl Frames {
     }
 
     /// The frame of `message`, which must be the same since [`Frames::clear`].
-    pub(super) fn frame<'a>(&'a mut self, framing: Framing, message: &'a Message) -> Frame<'a> {
+    pub(super) fn frame<'a>(&'a mut self, framing: Framing, message: Lent<'a>) -> Frame<'a> {
         let place = framing as usize;
         if !self.ready[place] {
             self.make(framing, message);
@@ -75,7 +75,7 @@ impl Frames {
             },
             Some(gap) => Frame {
                 head: &made[..gap],
-                payload: &message.payload,
+                payload: message.payload,
                 tail: &made[gap..],
             },
         }
@@ -83,13 +83,13 @@ impl Frames {
 
     /// The same bytes, to be kept: copied once for all the outboxes that need them, a large payload not
     /// at all.
-    pub(super) fn share(&mut self, framing: Framing, message: &Message) -> Kept {
+    pub(super) fn share(&mut self, framing: Framing, message: Lent<'_>) -> Kept {
         let place = framing as usize;
         if self.shared[place].is_none() {
             let frame = self.frame(framing, message);
             let kept = if frame.payload.len() >= KEPT_BYTES_MIN {
                 let [head, tail] = [frame.head, frame.tail].map(Bytes::copy_from_slice);
-                Kept::Parts(Box::new([head, message.payload.clone(), tail]))
+                Kept::Parts(Box::new([head, message.keep(), tail]))
             } else {
                 frame.copy().into()
             };
@@ -98,7 +98,7 @@ impl Frames {
         self.shared[place].clone().expect("shared was filled above")
     }
 
-    fn make(&mut self, framing: Framing, message: &Message) {
+    fn make(&mut self, framing: Framing, message: Lent<'_>) {
         let out = &mut self.scratch[framing as usize];
         let gap = &mut self.gaps[framing as usize];
         out.clear();
@@ -127,7 +127,7 @@ impl Frames {
 mod tests {
     use super::*;
     use crate::websocket::{Heard, Incoming, Inflater, Rules};
-    use crate::wire::Said;
+    use crate::wire::{Message, Said};
 
     #[test]
     fn what_becomes_smaller_is_compressed_and_comes_out_as_it_was() {
@@ -149,7 +149,7 @@ mod tests {
             for framing in [Framing::WebSocketDeflated, Framing::WebSocketDeflatedSmall] {
                 let message = Message::new(payload.clone());
                 frames.clear();
-                let frame = frames.frame(framing, &message).copy();
+                let frame = frames.frame(framing, (&message).into()).copy();
                 assert_eq!(
                     frame[0] & 0x40 != 0,
                     is_compressed,

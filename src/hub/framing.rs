@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::polls::json;
 use crate::websocket::{self, CloseCode, Deflate, Deflater, Opcode, Window};
-use crate::wire::{Form, Message, Reason, Transport};
+use crate::wire::{Form, Lent, Reason, Transport};
 
 /// How the bytes of one connection are laid out: its transport, and whether the client speaks
 /// HTTP/1.1 (chunks) or HTTP/1.0 (the body ends when the connection does).
@@ -166,10 +166,10 @@ impl Framing {
 
     /// Writes the frame of `message` behind what `out` holds. An empty message on a plain stream
     /// has no frame: a chunk of no bytes would end the body. Compresses nothing.
-    pub fn frame(self, message: &Message, out: &mut Vec<u8>) {
+    pub fn frame(self, message: Lent<'_>, out: &mut Vec<u8>) {
         match self {
-            Framing::Chunked => chunk(&message.payload, out),
-            Framing::Plain => out.extend_from_slice(&message.payload),
+            Framing::Chunked => chunk(message.payload, out),
+            Framing::Plain => out.extend_from_slice(message.payload),
             Framing::PlainSse => event(message, out),
             Framing::Poll => json::write(message, out),
             Framing::ChunkedSse => {
@@ -188,7 +188,7 @@ impl Framing {
             }
             Framing::WebSocket | Framing::WebSocketDeflated | Framing::WebSocketDeflatedSmall => {
                 websocket::write_head(opcode_of(message), false, message.payload.len(), out);
-                out.extend_from_slice(&message.payload);
+                out.extend_from_slice(message.payload);
             }
         }
     }
@@ -196,7 +196,7 @@ impl Framing {
     /// Writes what goes out before the payload of `message` and what goes out behind it, for those who do
     /// not copy the payload itself, and says where the one ends. `None`, and nothing is written, when
     /// the payload does not go out as it is: an event of several lines, or JSON.
-    pub(super) fn around(self, message: &Message, out: &mut Vec<u8>) -> Option<usize> {
+    pub(super) fn around(self, message: Lent<'_>, out: &mut Vec<u8>) -> Option<usize> {
         let length = message.payload.len();
         let tail: &[u8] = match self {
             Framing::Plain => b"",
@@ -209,7 +209,7 @@ impl Framing {
                 b""
             }
             Framing::PlainSse | Framing::ChunkedSse => {
-                if memchr::memchr2(b'\r', b'\n', &message.payload).is_some() {
+                if memchr::memchr2(b'\r', b'\n', message.payload).is_some() {
                     return None;
                 }
                 let mut before = Vec::new();
@@ -234,13 +234,13 @@ impl Framing {
     /// Writes the frame of `message`, compressed; unless that makes it no smaller.
     pub(super) fn frame_deflated(
         self,
-        message: &Message,
+        message: Lent<'_>,
         deflater: &mut Deflater,
         deflated: &mut Vec<u8>,
         out: &mut Vec<u8>,
     ) {
         deflated.clear();
-        deflater.deflate(&message.payload, deflated);
+        deflater.deflate(message.payload, deflated);
         if deflated.len() >= message.payload.len() {
             return self.frame(message, out);
         }
@@ -263,9 +263,9 @@ fn code_of(reason: &Reason) -> CloseCode {
 }
 
 /// Text that is none would end the connection: it goes as bytes.
-fn opcode_of(message: &Message) -> Opcode {
+fn opcode_of(message: Lent<'_>) -> Opcode {
     match message.form {
-        Form::Text if std::str::from_utf8(&message.payload).is_ok() => Opcode::Text,
+        Form::Text if std::str::from_utf8(message.payload).is_ok() => Opcode::Text,
         _ => Opcode::Binary,
     }
 }
@@ -297,8 +297,8 @@ const DATA: &[u8] = b"data: ";
 /// The end of its last line, and an empty one.
 const EVENT_END: &[u8] = b"\n\n";
 
-fn fields(message: &Message, out: &mut Vec<u8>) {
-    if let Some(meta) = message.meta.as_deref() {
+fn fields(message: Lent<'_>, out: &mut Vec<u8>) {
+    if let Some(meta) = message.meta {
         for (field, value) in [("event: ", &meta.event), ("id: ", &meta.id)] {
             if let Some(value) = value {
                 out.extend_from_slice(field.as_bytes());
@@ -309,9 +309,9 @@ fn fields(message: &Message, out: &mut Vec<u8>) {
     }
 }
 
-fn event(message: &Message, out: &mut Vec<u8>) {
+fn event(message: Lent<'_>, out: &mut Vec<u8>) {
     fields(message, out);
-    let mut rest: &[u8] = &message.payload;
+    let mut rest: &[u8] = message.payload;
     loop {
         out.extend_from_slice(DATA);
         let Some(at) = memchr::memchr2(b'\r', b'\n', rest) else {
@@ -335,11 +335,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::{EventMeta, Worded};
+    use crate::wire::{EventMeta, Message, Worded};
 
     fn framed(framing: Framing, message: &Message) -> String {
         let mut out = Vec::new();
-        framing.frame(message, &mut out);
+        framing.frame(message.into(), &mut out);
         String::from_utf8(out).expect("test messages are text")
     }
 
@@ -407,7 +407,7 @@ mod tests {
                 form,
                 ..Message::new(payload)
             };
-            Framing::WebSocket.frame(&message, &mut out);
+            Framing::WebSocket.frame((&message).into(), &mut out);
             out
         };
         assert_eq!(framed(b"hi", Form::Text), b"\x81\x02hi");
@@ -452,8 +452,8 @@ mod tests {
             };
             for framing in Framing::ALL {
                 let (mut whole, mut around) = (Vec::new(), Vec::new());
-                framing.frame(&message, &mut whole);
-                if let Some(gap) = framing.around(&message, &mut around) {
+                framing.frame((&message).into(), &mut whole);
+                if let Some(gap) = framing.around((&message).into(), &mut around) {
                     let tail = around.split_off(gap);
                     prop_assert_eq!([&around, &message.payload[..], &tail].concat(), whole);
                 } else {
@@ -468,8 +468,8 @@ mod tests {
         fn a_chunked_event_is_the_event_in_a_chunk(payload in prop::collection::vec(any::<u8>(), 0..600)) {
             let message = Message::new(payload);
             let (mut plain, mut chunked) = (Vec::new(), Vec::new());
-            Framing::PlainSse.frame(&message, &mut plain);
-            Framing::ChunkedSse.frame(&message, &mut chunked);
+            Framing::PlainSse.frame((&message).into(), &mut plain);
+            Framing::ChunkedSse.frame((&message).into(), &mut chunked);
             let expected = [format!("{:x}\r\n", plain.len()).into_bytes(), plain, b"\r\n".to_vec()];
             prop_assert_eq!(chunked, expected.concat());
         }

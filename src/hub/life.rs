@@ -6,9 +6,10 @@
 use std::hash::BuildHasher;
 
 use super::congestion::Refused;
+use super::index::slots_from;
 use super::outbox::Ending;
 use super::{Farewell, Framing, Hub, Output, Sent, Sockets};
-use crate::wire::{Conn, Message, Reason};
+use crate::wire::{Conn, Id, Lent, Reason};
 
 impl<S: BuildHasher> Hub<S> {
     pub(super) fn conn(&self, slot: u32) -> Conn {
@@ -22,10 +23,37 @@ impl<S: BuildHasher> Hub<S> {
         }
     }
 
+    /// Delivers to every connection of `id`, if there are at most `most`; else to none.
+    pub fn handle_message_to_few(
+        &mut self,
+        id: &Id,
+        message: Lent<'_>,
+        most: usize,
+        sockets: &mut impl Sockets,
+    ) -> Option<Sent> {
+        let head = self.index.head(self.hasher.hash_one(id), id, &self.slots);
+        let mut receivers = std::mem::take(&mut self.receivers);
+        receivers.extend(slots_from(head, &self.slots).take(most + 1));
+        let mut sent = Sent {
+            nobody: u64::from(receivers.is_empty()),
+            ..Sent::default()
+        };
+        let are_few = receivers.len() <= most;
+        if are_few {
+            self.frames.clear();
+            for &slot in &receivers {
+                self.deliver(slot, message, sockets, &mut sent);
+            }
+        }
+        receivers.clear();
+        self.receivers = receivers;
+        are_few.then_some(sent)
+    }
+
     pub(super) fn deliver(
         &mut self,
         slot: u32,
-        message: &Message,
+        message: Lent<'_>,
         sockets: &mut impl Sockets,
         sent: &mut Sent,
     ) {

@@ -42,7 +42,7 @@ pub use crate::wire::WhenFull;
 pub use framing::{Farewell, Framing};
 pub use polls::{Ask, Cursor, NoCursor, Polled};
 
-use crate::wire::{Conn, Id, Ids, Message, Reason, Transport};
+use crate::wire::{Conn, Id, Ids, Lent, Reason, Transport};
 use frames::Frames;
 use index::{Index, slots_from};
 use mode::Mode;
@@ -256,12 +256,6 @@ impl<S: BuildHasher> Hub<S> {
             .collect()
     }
 
-    /// How many connections `id` has, counted up to `most`.
-    pub fn count(&self, id: &Id, most: usize) -> usize {
-        let hash = self.hasher.hash_one(id);
-        self.index.count(hash, id, &self.slots, most)
-    }
-
     /// Whether this very connection is held; one that is ending still is.
     pub fn is_held(&self, conn: Conn) -> bool {
         self.slots.find(conn).is_some()
@@ -305,12 +299,13 @@ impl<S: BuildHasher> Hub<S> {
     }
 
     /// Delivers to every connection of each of `ids`.
-    pub fn handle_message(
+    pub fn handle_message<'a>(
         &mut self,
         ids: &Ids,
-        message: &Message,
+        message: impl Into<Lent<'a>>,
         sockets: &mut impl Sockets,
     ) -> Sent {
+        let message = message.into();
         let mut sent = Sent::default();
         self.frames.clear();
         ids.for_each(|id| {
@@ -327,16 +322,16 @@ impl<S: BuildHasher> Hub<S> {
     }
 
     /// Delivers to one connection; `None` when it is gone.
-    pub fn handle_signal(
+    pub fn handle_signal<'a>(
         &mut self,
         conn: Conn,
-        message: &Message,
+        message: impl Into<Lent<'a>>,
         sockets: &mut impl Sockets,
     ) -> Option<Sent> {
         let slot = self.slots.find(conn)?;
         let mut sent = Sent::default();
         self.frames.clear();
-        self.deliver(slot, message, sockets, &mut sent);
+        self.deliver(slot, message.into(), sockets, &mut sent);
         Some(sent)
     }
 

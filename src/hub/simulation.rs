@@ -346,7 +346,7 @@ impl World {
 impl Expected {
     fn push(&mut self, message: &Message) {
         if !self.is_ending {
-            self.framing.frame(message, &mut self.bytes);
+            self.framing.frame(message.into(), &mut self.bytes);
         }
     }
 

@@ -36,6 +36,58 @@ pub struct EventMeta {
     pub id: Option<Bytes>,
 }
 
+/// A message whose bytes belong to somebody else, for as long as it is being written.
+#[derive(Clone, Copy, Debug)]
+pub struct Lent<'a> {
+    /// As in [`Message`].
+    pub payload: &'a [u8],
+    /// The same bytes as they can be kept without a copy, if they can.
+    pub whole: Option<&'a Bytes>,
+    /// As in [`Message`].
+    pub meta: Option<&'a EventMeta>,
+    /// As in [`Message`].
+    pub form: Form,
+}
+
+impl<'a> From<&'a Message> for Lent<'a> {
+    fn from(message: &'a Message) -> Lent<'a> {
+        Lent {
+            payload: &message.payload,
+            whole: Some(&message.payload),
+            meta: message.meta.as_deref(),
+            form: message.form,
+        }
+    }
+}
+
+impl Lent<'_> {
+    /// The payload, to be kept.
+    pub fn keep(&self) -> Bytes {
+        match self.whole {
+            Some(whole) => whole.clone(),
+            None => Bytes::copy_from_slice(self.payload),
+        }
+    }
+
+    /// As [`Message::bytes`].
+    pub fn bytes(&self) -> usize {
+        let meta = self.meta.map_or(0, |meta| {
+            meta.event.as_ref().map_or(0, Bytes::len) + meta.id.as_ref().map_or(0, Bytes::len)
+        });
+        self.payload.len() + meta
+    }
+}
+
+impl From<Lent<'_>> for Message {
+    fn from(lent: Lent<'_>) -> Message {
+        Message {
+            payload: lent.keep(),
+            meta: lent.meta.map(|meta| Box::new(meta.clone())),
+            form: lent.form,
+        }
+    }
+}
+
 impl Message {
     /// A message with a payload and nothing else.
     pub fn new(payload: impl Into<Bytes>) -> Message {
@@ -48,9 +100,6 @@ impl Message {
 
     /// Bytes that this message holds, for the byte bounds of queues.
     pub fn bytes(&self) -> usize {
-        let meta = self.meta.as_deref().map_or(0, |meta| {
-            meta.event.as_ref().map_or(0, Bytes::len) + meta.id.as_ref().map_or(0, Bytes::len)
-        });
-        self.payload.len() + meta
+        Lent::from(self).bytes()
     }
 }

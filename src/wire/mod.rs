@@ -18,7 +18,7 @@ pub use conn::{Conn, NODE_SHARD, SHARDS_MAX};
 pub use event::{Event, Gone, OpenedInfo, Reason, Said, Transport, Worded};
 pub use id::Id;
 pub use ids::{ID_COST, Ids};
-pub use message::{EventMeta, Form, Message};
+pub use message::{EventMeta, Form, Lent, Message};
 pub use request::{
     AcceptOptions, Answer, Ask, Claim, Handler, Heartbeat, Kind, Publish, Ref, Request,
 };

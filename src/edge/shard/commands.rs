@@ -13,7 +13,7 @@ use crate::edge::http::refusal::Refusal;
 use crate::edge::newsfeed::News;
 use crate::hub::Sent;
 use crate::metrics::{self, Dropped};
-use crate::wire::{Event, Gone, OpenedInfo, Reason, Signal, Transport};
+use crate::wire::{Conn, Event, Gone, Lent, OpenedInfo, Reason, Signal, Transport};
 
 /// Connections told in one part of a snapshot: a part takes about a millisecond.
 const SNAPSHOT_STEP: usize = 1000;
@@ -95,10 +95,7 @@ impl Running {
             ShardCommand::Signal {
                 conn,
                 signal: Signal::Deliver(message),
-            } => match hub.handle_signal(conn, &message, sockets) {
-                Some(sent) => self.count(sent),
-                None => self.shard.metrics.dropped.of(Dropped::Gone).increment(),
-            },
+            } => self.deliver(conn, (&message).into()),
             ShardCommand::Signal {
                 conn,
                 signal: Signal::Close(reason),
@@ -134,6 +131,17 @@ impl Running {
             ShardCommand::Stop => self.stopping = true,
             #[cfg(test)]
             ShardCommand::Panic => panic!("as the test wants it"),
+        }
+    }
+
+    pub(super) fn deliver(&mut self, conn: Conn, message: Lent<'_>) {
+        let sent = self
+            .shard
+            .hub
+            .handle_signal(conn, message, &mut self.sockets);
+        match sent {
+            Some(sent) => self.count(sent),
+            None => self.shard.metrics.dropped.of(Dropped::Gone).increment(),
         }
     }
 
@@ -240,7 +248,7 @@ impl Running {
         });
     }
 
-    fn count(&self, sent: Sent) {
+    pub(super) fn count(&self, sent: Sent) {
         let metrics = &self.shard.metrics;
         metrics.delivered.add(sent.connections);
         for (reason, count) in [

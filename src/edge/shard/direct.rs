@@ -18,10 +18,12 @@ use std::time::Duration;
 
 use mio::{Events, Poll};
 
-use super::queue::{Queue, ShardCommand};
+use super::queue::Queue;
 use super::{Running, Shard};
 use crate::metrics;
-use crate::wire::{Ids, Signal};
+#[cfg(test)]
+use crate::wire::Message;
+use crate::wire::{Conn, Id, Lent};
 
 /// Readiness events taken from the kernel at once; a busy turn takes the rest in the next call.
 const EVENTS_MAX: usize = 1024;
@@ -87,38 +89,62 @@ impl Direct {
         }
     }
 
-    /// Carries the command out here and now, if it is a small message and the shard neither works nor has
-    /// anything waiting; else the command comes back to be queued.
-    pub(in crate::edge) fn try_carry_out(&self, command: ShardCommand) -> Option<ShardCommand> {
-        if !is_small(&command) || !self.queue.is_free() {
-            return Some(command);
+    /// Delivers a small message to a few connections of an id here and now, if the shard neither works nor
+    /// has anything waiting. `false`: it did not, and the message is to be queued.
+    pub(in crate::edge) fn try_send(&self, id: &Id, message: Lent<'_>) -> bool {
+        self.try_write(message, |running| running.send_to_few(id, message))
+    }
+
+    /// The same for one connection.
+    pub(in crate::edge) fn try_deliver(&self, conn: Conn, message: Lent<'_>) -> bool {
+        self.try_write(message, |running| {
+            running.deliver(conn, message);
+            true
+        })
+    }
+
+    fn try_write(&self, message: Lent<'_>, write: impl FnOnce(&mut Running) -> bool) -> bool {
+        if message.bytes() > MESSAGE_BYTES_MAX || !self.queue.is_free() {
+            return false;
         }
         let Ok(mut held) = self.running.try_lock() else {
-            return Some(command);
+            return false;
         };
         // Looked at again: since then the shard may have had a turn, or stopped.
-        let running = held.as_mut();
-        let free = running.filter(|running| !running.is_broken && self.queue.is_free());
         let may = |running: &&mut Running| {
-            running.overtaken < OVERTAKEN_MAX && running.reaches_few(&command)
+            !running.is_broken && running.overtaken < OVERTAKEN_MAX && self.queue.is_free()
         };
-        let Some(running) = free.filter(may) else {
-            return Some(command);
+        let Some(running) = held.as_mut().filter(may) else {
+            return false;
+        };
+        let written = metrics::in_lane(self.number, || {
+            catch_unwind(AssertUnwindSafe(|| {
+                let is_written = write(running);
+                running.count_turn();
+                is_written
+            }))
+        });
+        let is_written = match written {
+            Ok(is_written) => is_written,
+            Err(_) => {
+                // The thread is to clear up: it can tell watchers, which a scheduler of the VM cannot.
+                running.is_broken = true;
+                true
+            }
         };
         running.overtaken += u32::from(self.queue.is_awake());
-        let carried = metrics::in_lane(self.number, || {
-            catch_unwind(AssertUnwindSafe(|| running.carry_out_directly(command)))
-        });
-        let leaves_something = carried.unwrap_or_else(|_| {
-            // The thread is to clear up; it can tell watchers, which a scheduler of the VM cannot.
-            running.is_broken = true;
-            true
-        });
+        let leaves_something = running.is_broken || running.shard.hub.has_more();
         drop(held);
         if leaves_something {
             self.queue.wake();
         }
-        None
+        is_written
+    }
+
+    #[cfg(test)]
+    pub(super) fn try_panic(&self) -> bool {
+        let message = Message::new("");
+        self.try_write((&message).into(), |_| panic!("as the test wants it"))
     }
 
     #[cfg(test)]
@@ -132,41 +158,14 @@ impl Direct {
     }
 }
 
-/// A message that nobody waits for, to one id or to one connection.
-fn is_small(command: &ShardCommand) -> bool {
-    match command {
-        ShardCommand::Send {
-            ids: Ids::One(_),
-            message,
-            credit: None,
-            answer: None,
-        }
-        | ShardCommand::Signal {
-            signal: Signal::Deliver(message),
-            ..
-        } => message.bytes() <= MESSAGE_BYTES_MAX,
-        #[cfg(test)]
-        ShardCommand::Panic => true,
-        _ => false,
-    }
-}
-
 impl Running {
-    fn reaches_few(&self, command: &ShardCommand) -> bool {
-        match command {
-            ShardCommand::Send {
-                ids: Ids::One(id), ..
-            } => self.shard.hub.count(id, RECEIVERS_MAX + 1) <= RECEIVERS_MAX,
-            _ => true,
+    fn send_to_few(&mut self, id: &Id, message: Lent<'_>) -> bool {
+        let (hub, sockets) = (&mut self.shard.hub, &mut self.sockets);
+        let sent = hub.handle_message_to_few(id, message, RECEIVERS_MAX, sockets);
+        if let Some(sent) = sent {
+            self.count(sent);
         }
-    }
-
-    /// What a sender does. Whether the shard's thread has something to do then.
-    fn carry_out_directly(&mut self, command: ShardCommand) -> bool {
-        self.do_as_told(command);
-        self.count_turn();
-        self.shard.metrics.direct_sends.increment();
-        self.shard.hub.has_more()
+        sent.is_some()
     }
 
     fn end_without_poller(&mut self, error: &io::Error) {

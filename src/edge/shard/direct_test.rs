@@ -8,10 +8,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::queue::ShardCommand;
+use super::direct::Direct;
 use crate::edge::{Address, Config, Edge, Now, ShardAnswer, start};
 use crate::metrics::{Closed, Dropped, Metrics, Transport};
-use crate::wire::{Id, Ids, Message, Reason, Signal};
+use crate::wire::{Id, Message, Reason, Signal};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -52,26 +52,17 @@ impl Site {
     }
 
     fn send(&self, id: i64, message: &Message) -> Now {
-        let sent = self
-            .edge
-            .send_now(0, Ids::One(Id::Int(id)), message.clone());
+        let sent = self.edge.send_now(Id::Int(id), message.into());
         sent.expect("there is room")
     }
 
-    fn try_directly(&self, command: ShardCommand) -> bool {
-        self.edge.0.directs[0].try_carry_out(command).is_none()
+    /// As soon as the shard is not just having a turn.
+    fn send_directly(&self, id: i64, message: &Message) {
+        until(|| self.direct().try_send(&Id::Int(id), message.into()));
     }
 
-    /// Until the shard is not just having a turn.
-    fn send_directly(&self, id: i64, message: &Message) {
-        until(|| {
-            self.try_directly(ShardCommand::Send {
-                ids: Ids::One(Id::Int(id)),
-                message: message.clone(),
-                credit: None,
-                answer: None,
-            })
-        });
+    fn direct(&self) -> &Direct {
+        &self.edge.0.directs[0]
     }
 }
 
@@ -103,8 +94,6 @@ fn who_finds_the_shard_free_writes_itself() {
     let site = Site::start();
     let mut client = site.stream(1);
     site.send_directly(1, &Message::new("directly"));
-    let directly = site.metrics.direct_sends.value();
-    assert_eq!(directly, 1);
     assert_eq!(site.metrics.delivered.value(), 1, "counted when it returns");
     read_until(&mut client, b"directly\r\n");
     // To nobody as well: that is known at once.
@@ -139,12 +128,10 @@ fn one_connection_is_told_directly_and_a_close_comes_behind() {
         panic!("connections are answered")
     };
     let deliver = |text: &'static str| {
-        let signal = Signal::Deliver(Message::new(text));
-        site.edge
-            .signal_now(conns[0], signal)
-            .expect("there is room")
+        let message = Message::new(text);
+        until(|| site.direct().try_deliver(conns[0], (&message).into()));
     };
-    until(|| deliver("told") == Now::Written);
+    deliver("told");
     read_until(&mut client, b"told\r\n");
     let close = Signal::Close(Reason::Drain);
     assert_eq!(site.edge.signal_now(conns[0], close), Ok(Now::Queued));
@@ -153,14 +140,14 @@ fn one_connection_is_told_directly_and_a_close_comes_behind() {
     assert!(rest.ends_with(b"0\r\n\r\n"), "{rest:?}");
     until(|| site.metrics.connections.of(Transport::Chunked).value() == 0);
     deliver("gone");
-    until(|| site.metrics.dropped.of(Dropped::Gone).value() == 1);
+    assert_eq!(site.metrics.dropped.of(Dropped::Gone).value(), 1);
 }
 
 /// Two senders at once, so that they meet each other and the shard's thread: some messages are written by
 /// who sends them, others queue.
 #[test]
 fn what_one_sender_sends_stays_in_order() {
-    const EACH: usize = 20_000;
+    const EACH: usize = 10_000;
     let site = Site::start();
     let clients = [site.stream(1), site.stream(2)];
     std::thread::scope(|scope| {
@@ -169,10 +156,7 @@ fn what_one_sender_sends_stays_in_order() {
             scope.spawn(move || {
                 for number in 0..EACH {
                     let message = Message::new(format!("{number:06}"));
-                    until(|| {
-                        let ids = Ids::One(Id::Int(id));
-                        site.edge.send_now(0, ids, message.clone()).is_ok()
-                    });
+                    until(|| site.edge.send_now(Id::Int(id), (&message).into()).is_ok());
                 }
             });
             scope.spawn(move || {
@@ -185,7 +169,7 @@ fn what_one_sender_sends_stays_in_order() {
             });
         }
     });
-    assert_eq!(site.metrics.delivered.value(), 2 * EACH as u64);
+    until(|| site.metrics.delivered.value() == 2 * EACH as u64);
 }
 
 /// What follows from a write is the thread's: the outbox that a short write begins is emptied, and whoever
@@ -197,7 +181,7 @@ fn the_thread_does_what_a_write_leaves() {
     let message = Message::new(vec![b'y'; 16_000]);
     let mut sent: usize = 0;
     while site.metrics.congested.value() == 0 {
-        site.send(1, &message);
+        site.send_directly(1, &message);
         sent += 1;
     }
     for _ in 0..sent {
@@ -207,7 +191,7 @@ fn the_thread_does_what_a_write_leaves() {
     assert_eq!(site.metrics.delivered.value(), sent as u64);
     drop(client);
     until(|| {
-        site.send(1, &message);
+        site.send_directly(1, &message);
         site.metrics.closed.of(Closed::Client).value() == 1
     });
     assert_eq!(site.metrics.connections.of(Transport::Chunked).value(), 0);
@@ -217,7 +201,7 @@ fn the_thread_does_what_a_write_leaves() {
 fn a_panic_under_a_sender_costs_its_shard_and_comes_no_further() {
     let site = Site::start();
     let mut client = site.stream(1);
-    until(|| site.try_directly(ShardCommand::Panic));
+    until(|| site.direct().try_panic());
     assert_eq!(client.read(&mut [0; 64]).expect("closed in order"), 0);
     let mut again = site.stream(1);
     site.send_directly(1, &Message::new("still here"));
@@ -233,12 +217,8 @@ fn a_stopped_shard_takes_nothing_and_holds_nothing() {
     let mut rest = Vec::new();
     client.read_to_end(&mut rest).expect("closed in order");
     let message = Message::new("late");
-    assert!(
-        site.edge
-            .send_now(0, Ids::One(Id::Int(1)), message)
-            .is_err()
-    );
-    assert!(site.edge.0.directs[0].is_empty());
+    assert!(site.edge.send_now(Id::Int(1), (&message).into()).is_err());
+    assert!(site.direct().is_empty());
 }
 
 /// A thread that wants its turn is overtaken for a while only.
@@ -251,8 +231,7 @@ fn the_thread_is_not_kept_from_its_turn() {
             scope.spawn(|| {
                 let message = Message::new("again");
                 while !done.load(std::sync::atomic::Ordering::Relaxed) {
-                    let ids = Ids::One(Id::Int(1));
-                    let _ = site.edge.send_now(0, ids, message.clone());
+                    let _ = site.edge.send_now(Id::Int(1), (&message).into());
                 }
             });
         }

@@ -8,16 +8,16 @@ use std::borrow::Cow;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::wire::Message;
+use crate::wire::Lent;
 
 /// Writes a message behind what `out` holds.
-pub(in crate::hub) fn write(message: &Message, out: &mut Vec<u8>) {
-    let meta = message.meta.as_deref();
+pub(in crate::hub) fn write(message: Lent<'_>, out: &mut Vec<u8>) {
+    let meta = message.meta;
     let event = meta.and_then(|meta| meta.event.as_deref());
     let id = meta.and_then(|meta| meta.id.as_deref());
-    let (name, content) = match std::str::from_utf8(&message.payload) {
+    let (name, content) = match std::str::from_utf8(message.payload) {
         Ok(text) => ("text", Cow::Borrowed(text)),
-        Err(_) => ("base64", STANDARD.encode(&message.payload).into()),
+        Err(_) => ("base64", STANDARD.encode(message.payload).into()),
     };
     out.push(b'{');
     for (name, value) in [("event", event), ("id", id)] {
@@ -44,11 +44,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::EventMeta;
+    use crate::wire::{EventMeta, Message};
 
     fn text(message: &Message) -> String {
         let mut out = Vec::new();
-        write(message, &mut out);
+        write(message.into(), &mut out);
         String::from_utf8(out).unwrap()
     }
 
