@@ -8,7 +8,7 @@
 -compile({no_auto_import, [demonitor/1]}).
 
 -export([attach/1, configured/0]).
--export([send/4, answer/4, call/3, call_all/2, info/1, stop/1]).
+-export([send/5, answer/4, call/3, call_all/2, info/1, stop/1]).
 %% For one in this VM.
 -export([reload/2, drain/2, drain_all/0]).
 %% For one connection.
@@ -123,23 +123,22 @@ check(Config) ->
     end.
 
 %% @doc Hands a message to an edge. `ok' says that the link took it, not that it arrived. `busy'
-%% says that the link is full, or that too much of what was sent before is still on its way.
+%% says that the link is full, or that too much of what was sent before is still on its way. The way
+%% is what the picture says of the edge: a sender that has looked there has it.
 -spec send(
     lariat_picture:edge(),
+    lariat_picture:way(),
     [lariat_wire:id(), ...],
     lariat_wire:payload(),
     lariat_wire:edge_options()
 ) -> ok | {error, failure()}.
-send(Edge, Ids, Payload, Options) ->
-    case lariat_picture:edge(Edge) of
-        {ok, #{module := Module} = Row} ->
-            Send = fun(Chunk, How) -> Module:send(Edge, Chunk, Payload, Options, How) end,
-            case maps:get(credit, Row, none) of
-                none -> element(1, send_all(chunks(Ids), plain, Send));
-                Credit -> send_on(Credit, chunks(Ids), Payload, Send)
-            end;
-        error ->
-            {error, noconnection}
+send(_, none, _, _, _) ->
+    {error, noconnection};
+send(Edge, {Module, Credit}, Ids, Payload, Options) ->
+    Send = fun(Chunk, How) -> Module:send(Edge, Chunk, Payload, Options, How) end,
+    case Credit of
+        none -> element(1, send_all(chunks(Ids), plain, Send));
+        _ -> send_on(Credit, chunks(Ids), Payload, Send)
     end.
 
 -type send() :: fun(([lariat_wire:id(), ...], credited | plain) -> ok | {error, failure()}).

@@ -92,13 +92,18 @@ init({Module, Edge}) ->
     process_flag(trap_exit, true),
     logger:update_process_metadata(#{edge => Edge}),
     ok = Module:subscribe(Edge),
-    %% What was taken before a crash of ours comes back to nobody; state down closes it.
-    Credit =
-        case lariat_picture:edge(Edge) of
-            {ok, Row} -> maps:get(credit, Row, none);
-            error -> none
-        end,
-    {ok, down, #link{module = Module, edge = Edge, credit = Credit}}.
+    Link = #link{module = Module, edge = Edge},
+    case lariat_picture:edge(Edge) of
+        {ok, Row} ->
+            %% What was taken before a crash of ours comes back to nobody; state down closes it. And
+            %% what was being put into the picture at that moment may not have been counted.
+            Crashed = Link#link{credit = maps:get(credit, Row, none)},
+            {ok, down, Crashed, {next_event, internal, recount}};
+        error ->
+            %% Whoever attaches it finds it as soon as that returns.
+            ok = show(down, Link),
+            {ok, down, Link}
+    end.
 
 %% @private
 -spec terminate(term(), atom(), #link{}) -> ok.
@@ -120,6 +125,9 @@ down(enter, _, Attached) ->
     %% While there is a connection, what we know may still be true, and sends still arrive.
     _ = Module:connected(Edge) orelse lariat_picture:forget(Edge),
     {keep_state, Link#link{news = lariat_news:detached(News)}, pause(Attempt)};
+down(internal, recount, #link{edge = Edge}) ->
+    ok = lariat_picture:recount(Edge),
+    keep_state_and_data;
 down(state_timeout, try_again, #link{module = Module, edge = Edge} = Link) ->
     case Module:connected(Edge) of
         true -> {next_state, attaching, Link};

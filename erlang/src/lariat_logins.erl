@@ -2,7 +2,7 @@
 %%% when they end.
 %%%
 %%% Not asked on the way of a message: what it knows is in `lariat_picture', under the edge
-%%% `process'. It holds one monitor for each pid and nothing else, so after a crash it finds
+%%% `process'. It holds one monitor for each pid, and its ids, so after a crash it finds
 %%% everything in the picture again.
 -module(lariat_logins).
 
@@ -15,7 +15,7 @@
 %% gen_server.
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
--type monitors() :: #{lariat_wire:conn() => reference()}.
+-type monitors() :: #{lariat_wire:conn() => {reference(), Ids :: #{lariat_wire:id() => true}}}.
 
 %% A monitor and two rows each, so some 50 MB; more of them are rather a design to reconsider.
 -define(LOGINS_MAX, 100000).
@@ -39,8 +39,10 @@ logout(Conn) ->
 %% @private
 -spec init([]) -> {ok, monitors()}.
 init([]) ->
-    Pids = lists:usort([Conn || {Conn, _} <- lariat_picture:picture(process)]),
-    {ok, maps:from_list([{Conn, lariat_edge:monitor(Conn)} || Conn <- Pids])}.
+    %% What the one before us was doing when it was killed may not have been counted.
+    ok = lariat_picture:recount(process),
+    Known = fun({Conn, Id}, Monitors) -> known(Conn, Id, Monitors) end,
+    {ok, lists:foldl(Known, #{}, lariat_picture:picture(process))}.
 
 -type request() :: {login, lariat_wire:id(), lariat_wire:conn()} | {logout, lariat_wire:conn()}.
 
@@ -52,7 +54,7 @@ handle_call({login, Id, Conn}, _From, Monitors) ->
     case map_size(Monitors) < Max orelse is_map_key(Conn, Monitors) of
         true ->
             ok = lariat_picture:put(process, Conn, Id, 0),
-            {reply, ok, monitored(Conn, Monitors)};
+            {reply, ok, known(Conn, Id, Monitors)};
         false ->
             {reply, {error, logins_limit}, Monitors}
     end;
@@ -69,27 +71,29 @@ handle_cast(Stray, Monitors) ->
 -spec handle_info(term(), monitors()) -> {noreply, monitors()}.
 handle_info({'DOWN', Ref, process, Conn, _}, Monitors) ->
     case Monitors of
-        #{Conn := Ref} -> {noreply, gone(Conn, Monitors)};
+        #{Conn := {Ref, _}} -> {noreply, gone(Conn, Monitors)};
         %% The edge has crashed that would have told us, and all its connections with it.
         #{} ->
-            Lost = [Other || {Other, Its} <- maps:to_list(Monitors), Its =:= Ref],
+            Lost = [Other || {Other, {Its, _}} <- maps:to_list(Monitors), Its =:= Ref],
             {noreply, lists:foldl(fun gone/2, Monitors, Lost)}
     end;
 handle_info(Stray, Monitors) ->
     stray(Stray),
     {noreply, Monitors}.
 
--spec monitored(lariat_wire:conn(), monitors()) -> monitors().
-monitored(Conn, Monitors) when is_map_key(Conn, Monitors) -> Monitors;
-monitored(Conn, Monitors) -> Monitors#{Conn => lariat_edge:monitor(Conn)}.
+-spec known(lariat_wire:conn(), lariat_wire:id(), monitors()) -> monitors().
+known(Conn, Id, Monitors) ->
+    case Monitors of
+        #{Conn := {Monitor, Ids}} -> Monitors#{Conn := {Monitor, Ids#{Id => true}}};
+        #{} -> Monitors#{Conn => {lariat_edge:monitor(Conn), #{Id => true}}}
+    end.
 
 -spec gone(lariat_wire:conn(), monitors()) -> monitors().
 gone(Conn, Monitors) ->
     case maps:take(Conn, Monitors) of
-        {Monitor, Others} ->
+        {{Monitor, Ids}, Others} ->
             true = lariat_edge:demonitor(Monitor),
-            Ids = lariat_picture:ids_of(process, Conn),
-            _ = [lariat_picture:drop(process, Conn, Id) || Id <- Ids],
+            _ = [lariat_picture:drop(process, Conn, Id) || Id <- maps:keys(Ids)],
             Others;
         error ->
             Monitors

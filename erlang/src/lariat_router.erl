@@ -8,6 +8,10 @@
 %%% a connection would be sent (`lariat_wire:to_process/2'), so `login(Id, Conn)' and
 %%% `login(Id, self())' are the same thing here: both get the plain message, not wrapped. A connection
 %%% may stand wherever an id may, and is then the only receiver.
+%%%
+%%% Most sends are to one id that is on one edge, or nowhere. They take a shorter way, which decides
+%%% nothing: it asks the same functions about the same id, and makes no plan, because a plan of one
+%%% edge says nothing more (`hand_over/3'; lariat_router_ways_test holds the two together).
 -module(lariat_router).
 
 %% Messages.
@@ -107,21 +111,37 @@ picture(Edge) ->
 -spec deliver([lariat_wire:id()], lariat_wire:message(), lariat_wire:edge_options()) -> outcome().
 deliver(Ids, Msg, Options) ->
     case lariat_wire:payload(Msg) of
-        {ok, Payload} -> hand_over(plan(Ids), Payload, Options);
+        {ok, Payload} -> settle(hand_over(Ids, Payload, Options));
         {error, too_large} = Error -> Error
     end.
 
--spec hand_over(#plan{}, lariat_wire:payload(), lariat_wire:edge_options()) -> outcome().
-hand_over(#plan{edges = Edges, single = Single}, Payload, Options) ->
+-spec hand_over([lariat_wire:id()], lariat_wire:payload(), lariat_wire:edge_options()) ->
+    [result()].
+hand_over([Id] = Ids, Payload, Options) ->
+    case addresses(Id) of
+        [] ->
+            [];
+        [{Edge, Way, Receivers}] ->
+            [{Edge, Receivers, lariat_edge:send(Edge, Way, Ids, Payload, Options)}];
+        _ ->
+            carry_out(plan(Ids), Payload, Options)
+    end;
+hand_over(Ids, Payload, Options) ->
+    carry_out(plan(Ids), Payload, Options).
+
+-spec carry_out(#plan{}, lariat_wire:payload(), lariat_wire:edge_options()) -> [result()].
+carry_out(#plan{edges = Edges, single = Single}, Payload, Options) ->
     ToEdges = maps:fold(
         fun(Edge, {Ids, Receivers}, Results) ->
-            Result = lariat_edge:send(Edge, lists:reverse(Ids), Payload, Options),
+            %% As it is now: finding many ids takes time.
+            Way = lariat_picture:way(Edge),
+            Result = lariat_edge:send(Edge, Way, lists:reverse(Ids), Payload, Options),
             [{Edge, Receivers, Result} | Results]
         end,
         [],
         Edges
     ),
-    settle(ToEdges ++ to_single(Single, lariat_wire:to_process(Payload, Options))).
+    ToEdges ++ to_single(Single, lariat_wire:to_process(Payload, Options)).
 
 -spec ask(#plan{}, fun((lariat_wire:ids()) -> lariat_wire:command()), term(), timeout()) ->
     outcome().
@@ -145,31 +165,31 @@ plan(Ids) ->
     lists:foldl(fun add/2, #plan{}, Ids).
 
 -spec add(lariat_wire:id() | lariat_wire:conn(), #plan{}) -> #plan{}.
-add(Id, #plan{single = Single} = Plan) ->
-    case lariat_edge:is_conn(Id) of
-        true -> Plan#plan{single = [Id | Single]};
-        false -> add_receivers(Id, lariat_picture:receivers(Id), none, Plan)
-    end.
+add(Id, Plan) ->
+    lists:foldl(fun(Address, Before) -> add(Address, Id, Before) end, Plan, addresses(Id)).
 
-%% Receivers of one edge come next to each other: the id is added at the first of them.
--spec add_receivers(
-    lariat_wire:id(),
-    [{lariat_picture:edge() | process, lariat_wire:conn()}],
-    Last :: lariat_picture:edge() | none,
-    #plan{}
-) -> #plan{}.
-add_receivers(_, [], _, Plan) ->
-    Plan;
-add_receivers(Id, [{process, Conn} | Others], _, #plan{single = Single} = Plan) ->
-    add_receivers(Id, Others, process, Plan#plan{single = [Conn | Single]});
-add_receivers(Id, [{Edge, _} | Others], Last, #plan{edges = Edges} = Plan) ->
+-spec add(address(), lariat_wire:id() | lariat_wire:conn(), #plan{}) -> #plan{}.
+add(alone, Conn, #plan{single = Single} = Plan) ->
+    Plan#plan{single = [Conn | Single]};
+add({process, _}, Id, #plan{single = Single} = Plan) ->
+    Plan#plan{single = lists:reverse(lariat_picture:conns(process, Id), Single)};
+add({Edge, _, More}, Id, #plan{edges = Edges} = Plan) ->
     Entry =
         case Edges of
-            #{Edge := {Ids, Receivers}} when Edge =:= Last -> {Ids, Receivers + 1};
-            #{Edge := {Ids, Receivers}} -> {[Id | Ids], Receivers + 1};
-            #{} -> {[Id], 1}
+            #{Edge := {Ids, Receivers}} -> {[Id | Ids], Receivers + More};
+            #{} -> {[Id], More}
         end,
-    add_receivers(Id, Others, Edge, Plan#plan{edges = Edges#{Edge => Entry}}).
+    Plan#plan{edges = Edges#{Edge => Entry}}.
+
+-type address() :: lariat_picture:address() | alone.
+
+%% A connection is the only receiver of what stands for it.
+-spec addresses(lariat_wire:id() | lariat_wire:conn()) -> [address()].
+addresses(Id) ->
+    case lariat_edge:is_conn(Id) of
+        true -> [alone];
+        false -> lariat_picture:addresses(Id)
+    end.
 
 %% Counts, and says it in one value: see reason().
 -spec settle([result()]) -> outcome().
@@ -179,6 +199,10 @@ settle([]) ->
         true -> {ok, 0};
         false -> {error, noconnection}
     end;
+settle([{_, Receivers, ok}]) ->
+    lariat_counters:add(messages_sent, 1),
+    lariat_counters:add(receivers_addressed, Receivers),
+    {ok, Receivers};
 settle(Results) ->
     Took = [Receivers || {_, Receivers, ok} <- Results],
     Failures = [{Where, Reason} || {Where, _, {error, Reason}} <- Results],

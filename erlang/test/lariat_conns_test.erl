@@ -160,7 +160,7 @@ the_picture_holds_them() ->
     ok = lariat_picture:put(?EDGE, ?CONN(1), 1, 1),
     ok = lariat_picture:put(?EDGE, ?CONN(2), 2, 2),
     ?assertEqual([{?CONN(1), 1}, {?CONN(2), 2}], lariat_router:picture(?EDGE)),
-    ?assertEqual([2], lariat_picture:ids_of(?EDGE, ?CONN(2))),
+    ?assertEqual([?CONN(2)], lariat_picture:conns(?EDGE, 2)),
     ?assertEqual(1, lariat_picture:sweep(?EDGE, 2)),
     ?assertEqual(1, lariat_picture:forget(?EDGE)).
 

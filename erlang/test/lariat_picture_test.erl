@@ -8,6 +8,9 @@ tables_test_() ->
         fun ids_are_told_apart/0,
         fun a_receiver_is_known_by_edge_and_pid/0,
         fun sweep_and_forget_leave_other_edges_alone/0,
+        fun equal_numbers_are_one_row/0,
+        {timeout, 120, fun a_successor_counts_again/0},
+        fun places_are_given_again/0,
         fun edges_say_how_they_are/0,
         {timeout, 600, fun() -> [equals_a_model(Seed) || Seed <- seeds(100)] end}
     ]}.
@@ -50,7 +53,53 @@ a_receiver_is_known_by_edge_and_pid() ->
     ?assert(lariat_picture:drop(e@h, pid(1), 7)),
     ?assertNot(lariat_picture:drop(e@h, pid(1), 7)),
     ?assertEqual([{pid(2), 7}], lariat_picture:picture(e@h)),
-    ?assertEqual([7], lariat_picture:ids_of(process, pid(1))).
+    ?assertEqual([pid(1), pid(2)], lariat_picture:conns(process, 7)),
+    ?assertEqual({f@h, none, 2}, lists:keyfind(f@h, 1, lariat_picture:addresses(7))),
+    ?assertEqual({process, 2}, lists:keyfind(process, 1, lariat_picture:addresses(7))).
+
+%% One connection under both 1 and 1.0 is one row, and counted as one.
+equal_numbers_are_one_row() ->
+    lariat_picture:put(e@h, pid(1), 1, 1),
+    lariat_picture:put(e@h, pid(1), 1.0, 1),
+    ?assertEqual([], lariat_picture:receivers(1)),
+    ?assertEqual([{e@h, pid(1)}], lariat_picture:receivers(1.0)),
+    ?assertEqual({[], 1}, {lariat_picture:addresses(1), lariat_picture:count()}),
+    ?assert(lariat_picture:drop(e@h, pid(1), 1)),
+    ?assertEqual({[], 0}, {lariat_picture:addresses(1.0), lariat_picture:count()}).
+
+%% As a writer leaves it that is killed between two tables.
+a_successor_counts_again() ->
+    [lariat_picture:put(e@h, pid(N), Id, 1) || N <- lists:seq(1, 1500), Id <- [7, 1, 1.0, {x, N}]],
+    [lariat_picture:put(f@h, pid(N), 7, 1) || N <- [1, 2]],
+    Ids = [7, 1, 1.0, {x, 5}],
+    Before = [lists:sort(lariat_picture:addresses(Id)) || Id <- Ids],
+    [{_, Place, _}] = ets:lookup(lariat_edges, e@h),
+    [ok = lariat_addresses:remove(Place, Id) || Id <- Ids],
+    ?assertNotEqual(Before, [lists:sort(lariat_picture:addresses(Id)) || Id <- Ids]),
+    ok = lariat_picture:recount(e@h),
+    ?assertEqual(Before, [lists:sort(lariat_picture:addresses(Id)) || Id <- Ids]),
+    %% Nor does one that is not counted take from the others when it goes.
+    ok = lariat_addresses:remove(Place, 7),
+    ok = lariat_picture:drop_edge(e@h),
+    ?assertEqual([{f@h, none, 2}], lariat_picture:addresses(7)).
+
+places_are_given_again() ->
+    Row = #{module => lariat_edge_node, state => up, epoch => 3, credit => none},
+    Names = [list_to_atom("e" ++ integer_to_list(N) ++ "@h") || N <- lists:seq(1, 5)],
+    [
+        begin
+            [lariat_picture:put(Edge, pid(1), 7, 1) || Edge <- Names],
+            [ok = lariat_picture:set_edge(Edge, Row) || Edge <- Names],
+            ?assertEqual(
+                [{Edge, {lariat_edge_node, none}, 1} || Edge <- Names],
+                lists:sort(lariat_picture:addresses(7))
+            ),
+            [ok = lariat_picture:drop_edge(Edge) || Edge <- Names],
+            ?assertEqual([], lariat_picture:addresses(7)),
+            ?assertEqual([], ets:tab2list(lariat_edges))
+        end
+     || _ <- [1, 2]
+    ].
 
 sweep_and_forget_leave_other_edges_alone() ->
     %% More than one chunk of the sweep.
@@ -103,6 +152,16 @@ equals_a_model(Seed) ->
             )
          || I <- ids()
         ],
+        [
+            ?assertEqual(
+                lists:sort([
+                    {Edge, length(lariat_picture:conns(Edge, I))}
+                 || Edge <- edges(), lariat_picture:conns(Edge, I) =/= []
+                ]),
+                lists:sort([addressed(Address) || Address <- lariat_picture:addresses(I)])
+            )
+         || I <- ids()
+        ],
         ?assertEqual(maps:size(Model), lariat_picture:count()),
         [lariat_picture:forget(Edge) || Edge <- edges()]
     catch
@@ -110,6 +169,9 @@ equals_a_model(Seed) ->
             io:format(user, "~nseed ~p~n", [Seed]),
             erlang:raise(Class, Reason, Stack)
     end.
+
+addressed({Edge, none, Receivers}) -> {Edge, Receivers};
+addressed({process, Receivers}) -> {process, Receivers}.
 
 step(1, Model) ->
     {Edge, Epoch} = {any(edges()), rand:uniform(3)},
@@ -135,7 +197,7 @@ any(List) -> lists:nth(rand:uniform(length(List)), List).
 
 edges() -> [e@h, f@h, process].
 
-ids() -> [1, 2, a, '_', <<"x">>, {x, '$1'}].
+ids() -> [1, 2, a, '_', <<"x">>, {x, '$1'}, 2.5].
 
 pid(N) -> list_to_pid("<0." ++ integer_to_list(N + 1000) ++ ".0>").
 
