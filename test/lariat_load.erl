@@ -38,11 +38,13 @@ heard(Load, Event) ->
     after ?DEADLINE_MS -> error({not_heard, Event})
     end.
 
-%% @doc Asks it to stop, and answers its report.
+%% @doc Asks it to stop, and answers its report; also of one that has ended because its streams have.
 -spec stop(load()) -> said().
 stop(Load) ->
-    {os_pid, OsPid} = erlang:port_info(Load, os_pid),
-    _ = os:cmd("kill -TERM " ++ integer_to_list(OsPid)),
+    case erlang:port_info(Load, os_pid) of
+        {os_pid, OsPid} -> _ = os:cmd("kill -TERM " ++ integer_to_list(OsPid));
+        undefined -> ok
+    end,
     heard(Load, <<"report">>).
 
 %% @doc A line of JSON as a map. What it is made of here (no lists, no escapes in strings) is an
