@@ -1,7 +1,8 @@
 %%% What a call of the NIF library takes of the scheduler that it runs on.
 %%%
-%%% An edge in this VM, without clients: what is measured ends with the message in the shards' queues. Each
-%%% kind of call is made often, each call is timed by itself, and the queues are empty before a round begins.
+%%% An edge in this VM. What is for nobody ends in the shards' queues, or with nobody found; what is for a stream
+%%% ends behind the write to its socket, unless its shard has just woken. Each kind of call is made often, each call
+%%% is timed by itself, and the queues are empty before a round begins.
 %%% The functions are called as the library has them, on a normal and on a dirty scheduler, whatever
 %%% `lariat_nif' would choose: its limits are from here. It judges nothing.
 -module(lariat_nif_cost).
@@ -12,6 +13,9 @@
 %% Calls of a round: as many as fit the queues, and not more than this.
 -define(CALLS_MAX, 500).
 -define(QUEUE_BYTES, 32_000_000).
+%% Ids that have so many streams.
+-define(ONE, 1).
+-define(SIXTEEN, 16).
 
 main() ->
     nif = load(),
@@ -27,6 +31,7 @@ run() ->
             listener => [#{address => <<"127.0.0.1:0">>}], queue_bytes_max => <<"32 GiB">>
         }}
     }),
+    read_streams(Edge, [{?ONE, 1}, {?SIXTEEN, 16}]),
     io:format("~-44s ~10s ~10s ~10s~n", ["us a call", "median", "p99", "most"]),
     [measure(Edge, Name, Bytes, Call) || {Name, Bytes, Call} <- cases(Edge)],
     io:format("~nThe largest that lariat_nif takes to a normal scheduler~n"),
@@ -61,6 +66,10 @@ cases(Edge) ->
     lists:append([
         [{"nothing: heard", 0, fun() -> lariat_nif:heard_nif(Edge, 1) end}],
         Send("1 id, 100 B", {123, Small}),
+        Send("1 id of a stream, 100 B", {?ONE, Small}),
+        Send("1 id of a stream, 4 KiB", {?ONE, Payload(4096)}),
+        Send("1 id of a stream, 16 KiB", {?ONE, Payload(16384)}),
+        Send("1 id of 16 streams, 100 B", {?SIXTEEN, Small}),
         Send("1 id, 4 KiB", {123, Payload(4096)}),
         Send("1 id, 64 KiB", {123, Payload(65536)}),
         Send("1 id, 128 KiB", {123, Payload(131072)}),
@@ -92,6 +101,7 @@ cases(Edge) ->
 largest(Edge) ->
     Small = binary:copy(<<"x">>, 100),
     Terms = [
+        {"send 1 id of 16 streams, 16 KiB", {?SIXTEEN, binary:copy(<<"x">>, 16384)}},
         {"send 1 id, 128 KiB", {123, binary:copy(<<"x">>, 131072)}},
         {"send 3,200 ids, 100 B", {lists:seq(1_000_000, 1_003_199), Small}},
         {"send 700 binary ids, 100 B", {[<<"user ", (integer_to_binary(Id))/binary>> || Id <- lists:seq(1_000_000, 1_000_699)], Small}},
@@ -116,6 +126,28 @@ measure(Edge, Name, Bytes, Call) ->
     Of = fun(Part) -> lists:nth(max(1, ceil(length(Times) * Part)), Times) / 1000 end,
     io:format("~-44s ~10.2f ~10.2f ~10.2f~n", [Name, Of(0.5), Of(0.99), Of(1)]),
     length(Times).
+
+%% Opens so many streams for each id, and has them read until this process ends.
+read_streams(Edge, Ids) ->
+    {ok, #{http_addresses := [Address]}} = lariat_nif:info(Edge),
+    [_, Port] = string:split(Address, ":", trailing),
+    Open = fun(Id) ->
+        Options = [binary, {active, false}, {recbuf, 1 bsl 20}],
+        {ok, Socket} = gen_tcp:connect("127.0.0.1", binary_to_integer(Port), Options),
+        ok = gen_tcp:send(Socket, io_lib:format("GET /stream/~b HTTP/1.1\r\nhost: here\r\n\r\n", [Id])),
+        {ok, <<"HTTP/1.1 200", _/binary>>} = gen_tcp:recv(Socket, 0),
+        ok = inet:setopts(Socket, [{active, true}])
+    end,
+    Measuring = self(),
+    Reader = spawn_link(fun() ->
+        _ = [Open(Id) || {Id, Count} <- Ids, _ <- lists:seq(1, Count)],
+        Measuring ! {self(), opened},
+        read()
+    end),
+    receive {Reader, opened} -> ok end.
+
+read() ->
+    receive {tcp, _, _} -> read() end.
 
 %% A time slice of its own for each, so that what `erlang:system_monitor' calls long is one call.
 time(Call) ->
