@@ -9,7 +9,9 @@
 //! it, and who does not get it at once queues, as does whoever finds something waiting. So no sender ever
 //! waits for another or for the shard, and what one sender sends stays in order: what it has queued before
 //! is either still there, or being carried out under the lock, or done. A thread that has woken and waits for the lock is
-//! overtaken by some messages only; then all others queue.
+//! overtaken by some messages only; then all others queue. Where both share a core it would wait for the end of
+//! the sender's time slice; so the sender offers it the core, as it does when many messages wait
+//! (`Queue::is_behind`): else it would fill the queue, outrun the shard for good, and never write again.
 
 use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -35,9 +37,7 @@ const RECEIVERS_MAX: usize = 16;
 /// And bytes of a message: compressed for a WebSocket they take 0.2 ms, and sealed for TLS less.
 const MESSAGE_BYTES_MAX: usize = 16 * 1024;
 
-/// Messages that overtake a thread which waits for its turn: some 10 ms, more than the system has another
-/// thread run on a core that both need. With fewer a sender would fill the queue in that time, and then
-/// outrun the shard for good.
+/// Messages that overtake a thread which waits for its turn: some 10 ms.
 const OVERTAKEN_MAX: u32 = 1_000;
 
 /// A shard as its thread and its senders share it.
@@ -132,11 +132,15 @@ impl Direct {
                 true
             }
         };
-        running.overtaken += u32::from(self.queue.is_awake());
+        let is_wanted = self.queue.is_awake();
+        running.overtaken += u32::from(is_wanted);
         let leaves_something = running.is_broken || running.shard.hub.has_more();
         drop(held);
         if leaves_something {
             self.queue.wake();
+        }
+        if is_wanted {
+            std::thread::yield_now();
         }
         is_written
     }
