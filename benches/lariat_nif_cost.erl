@@ -32,7 +32,7 @@ run() ->
         }}
     }),
     read_streams(Edge, [{?ONE, 1}, {?SIXTEEN, 16}]),
-    io:format("~-44s ~10s ~10s ~10s~n", ["us a call", "median", "p99", "most"]),
+    io:format("~-44s ~10s ~10s ~10s ~10s~n", ["us a call", "median", "p99", "most", "over 1 ms"]),
     [measure(Edge, Name, Bytes, Call) || {Name, Bytes, Call} <- cases(Edge)],
     io:format("~nThe largest that lariat_nif takes to a normal scheduler~n"),
     Watcher = spawn_link(fun() -> count(0) end),
@@ -124,7 +124,8 @@ measure(Edge, Name, Bytes, Call) ->
     _ = Round(),
     Times = lists:sort(lists:append([Round() || _ <- lists:seq(1, ?ROUNDS)])),
     Of = fun(Part) -> lists:nth(max(1, ceil(length(Times) * Part)), Times) / 1000 end,
-    io:format("~-44s ~10.2f ~10.2f ~10.2f~n", [Name, Of(0.5), Of(0.99), Of(1)]),
+    Over = length([Time || Time <- Times, Time > 1_000_000]),
+    io:format("~-44s ~10.2f ~10.2f ~10.2f ~10b~n", [Name, Of(0.5), Of(0.99), Of(1), Over]),
     length(Times).
 
 %% Opens so many streams for each id, and has them read until this process ends.

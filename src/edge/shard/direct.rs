@@ -10,8 +10,8 @@
 //! waits for another or for the shard, and what one sender sends stays in order: what it has queued before
 //! is either still there, or being carried out under the lock, or done. A thread that has woken and waits for the lock is
 //! overtaken by some messages only; then all others queue. Where both share a core it would wait for the end of
-//! the sender's time slice; so the sender offers it the core, as it does when many messages wait
-//! (`Queue::is_behind`): else it would fill the queue, outrun the shard for good, and never write again.
+//! the sender's time slice, and find the lock taken again; so the sender offers it the core: else it would
+//! reach that bound, fill the queue, outrun the shard for good, and never write again.
 
 use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -166,9 +166,6 @@ const LOADS_KEPT_IDLE: usize = 64;
 /// streams that come behind are held soon. It is what `credit_bytes` is for who sends from another node.
 const PROMPT_PART: usize = 32;
 
-/// Parcels of small messages that a shard writes in half a millisecond.
-const BEHIND: usize = 64;
-
 /// The shard takes what is pushed before it sleeps.
 const AWAKE: u8 = 0;
 /// The shard sleeps, or is about to.
@@ -355,12 +352,6 @@ impl Queue {
     /// Whether the shard looks for itself before it sleeps again.
     pub(in crate::edge) fn is_awake(&self) -> bool {
         self.state.load(Ordering::Relaxed) == AWAKE
-    }
-
-    /// Whether the shard has just fallen behind by some more messages.
-    pub(in crate::edge) fn is_behind(&self) -> bool {
-        let waiting = self.waiting.len();
-        waiting > 0 && waiting.is_multiple_of(BEHIND)
     }
 
     /// Of those who find the shard asleep one wakes it; awake it is left to itself.
