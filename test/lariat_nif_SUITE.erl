@@ -118,12 +118,21 @@ a_thousand_lives(Config) ->
     App = vm(Config),
     Warm = memory_of_lives(App, 5),
     Before = lariat_site:call(App, lariat_vm, occupied, []),
+    ok = grows_no_more(App, Warm, 3),
+    ?assertEqual(ok, lariat_site:call(App, lariat_vm, settled, [Before])).
+
+%% In 800 more lives. An allocator of the VM takes another 5 MB once in a while and keeps them: that is one
+%% step, and what each life leaves is there in every stretch.
+grows_no_more(App, Before, Stretches) ->
     _ = memory_of_lives(App, 15),
     Late = memory_of_lives(App, 5),
-    ?assertEqual(ok, lariat_site:call(App, lariat_vm, settled, [Before])),
-    ct:pal("RssAnon after 200 lives ~b KB, after 1,000 ~b KB~n", [Warm, Late]),
+    ct:pal("RssAnon before 800 lives ~b KB, after them ~b KB~n", [Before, Late]),
     %% A page for each would be 3,200 KB.
-    ?assert(Late - Warm < 3200).
+    case Late - Before < 3200 of
+        true -> ok;
+        false when Stretches > 1 -> grows_no_more(App, Late, Stretches - 1);
+        false -> {grows, Before, Late}
+    end.
 
 %% 40 lives in each round. The least of all rounds: what the allocators of the VM and of ours have not yet
 %% given back is 30 MB at times.
