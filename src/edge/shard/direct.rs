@@ -1,4 +1,4 @@
-//! Who works for a shard: its own thread, or for one small message a sender that finds the shard asleep.
+//! Who works for a shard: its own thread, or for one small message a sender that finds the shard free.
 //!
 //! To wake a thread and wait until it runs takes several times as long as to write to a socket. A sender that
 //! may be kept for a write (a process in the VM; not a link, which has others to read for) therefore does
