@@ -19,11 +19,12 @@ mod websockets;
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use client::Client;
-use server::{Server, chunk, stamp, stream};
+use server::{Server, chunk, stamp, stamp_before, stream};
 
 /// The report's fields that must have these values.
 #[track_caller]
@@ -294,4 +295,33 @@ fn what_cannot_be_done_is_refused_with_advice() {
     assert!(refused(&format!("{url} --connections 2 --processes 3")).contains("3 processes"));
     assert!(refused(&format!("{url} --drop-every 1s")).contains("--drop-for"));
     assert!(refused("").contains("Usage"));
+}
+
+#[test]
+fn what_warms_up_is_said_to_have_come_and_expected_with_the_rest() {
+    for processes in [1, 2] {
+        let server = Server::start(stream);
+        let arguments =
+            format!("--connections 2 --processes {processes} --warm-up 4 --expect 6 --quiet 1h");
+        let client = Client::load(&server.url(), &arguments);
+        client.wait_for("connected");
+        let mut streams = server.streams();
+        for stream in &mut streams {
+            let old = chunk(&stamp_before(Duration::from_secs(600), stream.id));
+            stream.send(&old.repeat(2));
+        }
+        assert_eq!(client.wait_for("warm")["messages"], 4);
+        for stream in &mut streams {
+            stream.send(&chunk(&stamp(stream.id)));
+            stream.close();
+        }
+        client.wait_for("expected");
+        let (report, status) = client.report();
+        assert_eq!(status, 0, "{report:#}");
+        check(&report, &json!({"ok": true, "messages": 6, "stamps": 6}));
+        assert!(
+            report["latency_us_max"].as_u64().unwrap() < 60_000_000,
+            "{report:#}"
+        );
+    }
 }

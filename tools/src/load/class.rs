@@ -162,6 +162,11 @@ impl Class {
         self.counts.misrouted == 0 && self.framing_errors.is_empty()
     }
 
+    pub(super) fn forget_latencies(&mut self) {
+        self.latency_us.reset();
+        self.latency_us_lately.reset();
+    }
+
     /// All it has counted since the last time.
     pub(super) fn drain(&mut self) -> Sums {
         self.latency_us_lately.reset();

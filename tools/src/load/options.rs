@@ -83,6 +83,11 @@ pub(crate) struct Options {
     /// Messages that must arrive, all streams together; not one more or less
     #[arg(long, value_name = "COUNT")]
     pub(super) expect: Option<u64>,
+    /// Of the expected messages, so many come first and are not measured: when they are there, a line
+    /// "warm" says so, and rates and latencies are of those that follow. A new connection's first
+    /// messages are acknowledged one by one, which on one machine is the sender's work
+    #[arg(long, value_name = "COUNT", default_value_t = 0, requires = "expect")]
+    pub(super) warm_up: u64,
     /// Time for the expected messages, after the last stream is open
     #[arg(long, value_name = "TIME", default_value = "30s",
         value_parser = time)]

@@ -54,9 +54,9 @@ impl Connected {
     }
 }
 
-/// The expected messages arrived, and no more.
+/// So many messages have arrived: those of the warm-up, or the expected ones and no more.
 #[derive(Debug, Serialize)]
-pub(super) struct Expected {
+pub(super) struct Arrived {
     pub(super) event: &'static str,
     pub(super) messages: u64,
 }
@@ -122,7 +122,7 @@ impl Report {
             }),
             storm: storm.figures(),
             memory: run.memory,
-            messages_per_second: rate(tally.messages(), tally.receiving()),
+            messages_per_second: rate(tally.measured(), tally.receiving()),
             connecting_seconds: run.connecting.as_secs_f64(),
             receiving_seconds: tally.receiving().as_secs_f64(),
             total_seconds: run.total.as_secs_f64(),

@@ -172,3 +172,33 @@ fn what_parts_counted_is_told_as_if_one_had() {
     assert_eq!(told(&sum), told(&whole));
     assert_eq!(sum.per_id_lines(), whole.per_id_lines());
 }
+
+#[test]
+fn what_warms_up_is_counted_and_not_measured() {
+    let mut tally = Tally::new();
+    let second = 1_000_000_000;
+    for (came_at, took_ns) in [
+        (1, 900_000_000),
+        (2, 900_000_000),
+        (8, 1_000_000),
+        (9, 2_000_000),
+    ] {
+        if came_at == 8 {
+            tally.begin_to_measure();
+        }
+        let now_ns = came_at * second;
+        tally.handle(stamped(now_ns - took_ns, true), 1, false, now_ns);
+        tally.handle(MESSAGE, 1, false, now_ns);
+    }
+    let report = told(&tally);
+    assert_eq!(
+        (&report["messages"], &report["stamps"]),
+        (&json!(4), &json!(4))
+    );
+    assert_eq!(report["messages_per_second"], 2.0);
+    assert_eq!(report["receiving_seconds"], 1.0);
+    assert!(
+        report["latency_us_max"].as_u64().unwrap() < 3000,
+        "{report}"
+    );
+}

@@ -28,6 +28,7 @@ pub(super) fn run(
         hold: options.until_stdin_closes,
     });
     let mut connecting = None;
+    let mut is_warm = options.warm_up == 0;
     let ended_by = loop {
         let now = Instant::now();
         if connecting.is_none() && holder.is_settled() {
@@ -39,6 +40,11 @@ pub(super) fn run(
         }
         if let Some(by) = holder.asked().stop {
             goal.handle_asked(by);
+        }
+        if !is_warm && holder.tally().messages() >= options.warm_up {
+            is_warm = true;
+            holder.tally().begin_to_measure();
+            teller.tell_warm(holder.tally().messages())?;
         }
         let there = holder.open() + holder.coming();
         let goal_at = match goal.poll(now, holder.tally().messages(), there) {

@@ -19,6 +19,8 @@ pub(super) struct Tally {
     pub(super) storm: Storm,
     /// CLOCK_REALTIME of the first and of the last message on a fast connection.
     span_ns: Option<(u64, u64)>,
+    /// Messages on fast connections before measuring began.
+    before: u64,
     per_id: Option<PerId>,
 }
 
@@ -46,6 +48,7 @@ impl Tally {
             slow: Class::new(),
             storm: Storm::new(),
             span_ns: None,
+            before: 0,
             per_id: None,
         }
     }
@@ -69,6 +72,19 @@ impl Tally {
     /// Messages on fast connections.
     pub(super) fn messages(&self) -> u64 {
         self.fast.counts.messages
+    }
+
+    /// Rates and latencies are of what comes from now on. Counts go on.
+    pub(super) fn begin_to_measure(&mut self) {
+        self.before = self.messages();
+        self.span_ns = None;
+        self.fast.forget_latencies();
+        self.slow.forget_latencies();
+    }
+
+    /// Messages on fast connections since measuring began.
+    pub(super) fn measured(&self) -> u64 {
+        self.messages() - self.before
     }
 
     /// Something happened on the connection of `id`; `now_ns` is CLOCK_REALTIME.

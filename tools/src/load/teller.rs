@@ -10,7 +10,7 @@ use hdrhistogram::Histogram;
 use super::class;
 use super::memory::Memory;
 use super::options::Options;
-use super::report::{Connected, Expected, Report, StormOver, rate};
+use super::report::{Arrived, Connected, Report, StormOver, rate};
 use super::tally::Tally;
 use super::timeline::{Sample, Timeline};
 use super::{Error, plot, write_file};
@@ -79,10 +79,12 @@ impl<'a> Teller<'a> {
         output::print(&line).map_err(Error::Output)
     }
 
+    pub(super) fn tell_warm(&self, messages: u64) -> Result<(), Error> {
+        tell_arrived("warm", messages)
+    }
+
     pub(super) fn tell_expected(&self, messages: u64) -> Result<(), Error> {
-        let event = "expected";
-        let line = output::json_line(&Expected { event, messages }).map_err(Error::Output)?;
-        output::print(&line).map_err(Error::Output)
+        tell_arrived("expected", messages)
     }
 
     /// Says what is due: that the storm is over, and once a second how it goes; takes samples.
@@ -158,6 +160,11 @@ impl<'a> Teller<'a> {
         }
         output::print(&line).map_err(Error::Output)
     }
+}
+
+fn tell_arrived(event: &'static str, messages: u64) -> Result<(), Error> {
+    let line = output::json_line(&Arrived { event, messages }).map_err(Error::Output)?;
+    output::print(&line).map_err(Error::Output)
 }
 
 fn progress(

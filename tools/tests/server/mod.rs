@@ -104,8 +104,13 @@ pub(crate) fn chunk(data: &str) -> Vec<u8> {
 
 /// A payload that says when it was sent and for whom.
 pub(crate) fn stamp(id: u64) -> String {
+    stamp_before(Duration::ZERO, id)
+}
+
+/// Of a message that was sent so long ago.
+pub(crate) fn stamp_before(ago: Duration, id: u64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    format!("m:{:020}#{id};", now.as_nanos())
+    format!("m:{:020}#{id};", (now - ago).as_nanos())
 }
 
 impl Stream {
