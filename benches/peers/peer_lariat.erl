@@ -10,7 +10,7 @@
 
 start(Site, _) ->
     #{node := Node, http := Http, os_pid := OsPid} =
-        lariat_site:edge(Site, "lariat", #{shards => 1}),
+        lariat_site:edge(Site, "lariat", #{shards => peers_program:server_cpus()}),
     ok = peers_program:to_server_cpu(OsPid),
     Sender = lariat_site:erlang(Site, "sender", [Node]),
     Url = "http://127.0.0.1:" ++ integer_to_list(Http) ++ "/stream/{id}",

@@ -16,7 +16,7 @@
 start(#{dir := Dir} = Site, _) ->
     Of = fun(Module) -> ["-pa", filename:dirname(code:which(Module))] end,
     Mnesia = ["-mnesia", "dir", "\"" ++ filename:join(Dir, "mnesia-inside") ++ "\""],
-    Args = ["+S", "1:1", "+sbwt", "none"] ++ Of(lariat) ++ peers_program:paths() ++ Mnesia,
+    Args = peers_program:scheduler_args() ++ Of(lariat) ++ peers_program:paths() ++ Mnesia,
     #{os_pid := OsPid} = Server = lariat_site:plain_erlang(Site, "inside", Args),
     try lariat_site:call(Server, lariat_nif, version, []) of
         _ -> {ok, started(Server, OsPid)}
@@ -25,7 +25,7 @@ start(#{dir := Dir} = Site, _) ->
     end.
 
 started(Server, OsPid) ->
-    Config = #{shards => 1, http => #{listen => [<<"127.0.0.1:0">>]}},
+    Config = #{shards => peers_program:server_cpus(), http => #{listen => [<<"127.0.0.1:0">>]}},
     Call = fun(Module, Function, Args) -> lariat_site:call(Server, Module, Function, Args) end,
     ok = Call(application, load, [lariat]),
     ok = Call(application, set_env, [lariat, edges, [#{nif => ?EDGE, config => Config}]]),

@@ -5,7 +5,7 @@
 -module(peers_program).
 
 -export([start/4, paths/0, scheduler_args/0, children/1]).
--export([is_pinned/0, to_server_cpu/1, server_command/0, client_command/0, client_cpus/0]).
+-export([is_pinned/0, server_cpus/0, to_server_cpu/1, server_command/0, client_command/0, client_cpus/0]).
 -export([resident_bytes/1, cpu_us/1, shard_cpu_us/1]).
 
 -define(DEADLINE_MS, 30000).
@@ -98,10 +98,18 @@ client_cpus() ->
 paths() ->
     ["-pa", filename:dirname(code:which(?MODULE))].
 
-%% @doc Arguments for an Erlang node that has one CPU, and shares it.
+%% @doc The CPUs that a server has: so many shards, or schedulers.
+-spec server_cpus() -> pos_integer().
+server_cpus() ->
+    case is_pinned() of
+        true -> 1;
+        false -> erlang:system_info(logical_processors_available)
+    end.
+
+%% @doc Arguments for an Erlang node that has the server's CPUs, and shares them.
 -spec scheduler_args() -> [string()].
 scheduler_args() ->
-    ["+S", "1:1", "+sbwt", "none"].
+    ["+S", lists:concat([server_cpus(), ":", server_cpus()]), "+sbwt", "none"].
 
 -spec children(pos_integer()) -> [pos_integer()].
 children(OsPid) ->

@@ -4,7 +4,7 @@
 %%% It runs on an Erlang node of its own, or on the server's. It measures nothing.
 -module(peers_sender).
 
--export([flood/4, paced/5, all/4]).
+-export([flood/4, each/4, paced/5, all/4]).
 
 %% On the sending node: before the first message, for each, for one to all, and after the last.
 -callback open(Target :: term()) -> Handle :: term().
@@ -20,7 +20,14 @@
 flood(Sender, Target, Connections, Count) ->
     Sender:finish(send_some(Count, Sender, Sender:open(Target), Connections)).
 
-%% @doc The same, so many a second.
+%% @doc So many messages to each id, in turn, as fast as the server takes them.
+-spec each(module(), term(), pos_integer(), pos_integer()) -> ok.
+each(Sender, Target, Connections, Rounds) ->
+    Send = fun(Id, Handle) -> Sender:send(Handle, Id, message(Id)) end,
+    Round = fun(_, Handle) -> lists:foldl(Send, Handle, lists:seq(1, Connections)) end,
+    Sender:finish(lists:foldl(Round, Sender:open(Target), lists:seq(1, Rounds))).
+
+%% @doc Messages to random ids, so many a second.
 -spec paced(module(), term(), pos_integer(), pos_integer(), pos_integer()) -> ok.
 paced(Sender, Target, Connections, Count, Rate) ->
     Started = erlang:monotonic_time(microsecond),

@@ -48,7 +48,7 @@ table(Servers, Runs) ->
 placed() ->
     case peers_program:is_pinned() of
         true -> "CPU 0 is the servers', CPU 1 everybody else's. ";
-        false -> "Not pinned: rates and CPU times are hardly comparable. "
+        false -> "Not pinned: everybody has all CPUs, and each server is started for as many. "
     end.
 
 versions(Runs) ->
