@@ -36,6 +36,7 @@ impl Effort {
     const PIECE_NS: usize = 18;
     const ENCODED_BYTE_NS: usize = 16;
     const WRITE_NS: usize = 10_000;
+    const DELAY_NS: usize = 160_000;
 
     /// In hundredths of a time slice, which is about a millisecond.
     pub(crate) fn percent(&self) -> usize {
@@ -45,6 +46,11 @@ impl Effort {
     /// A small message was written to a socket, or to a few.
     pub(crate) fn written(&mut self) {
         self.ns += Self::WRITE_NS;
+    }
+
+    /// It was queued after a rest.
+    pub(crate) fn delayed(&mut self) {
+        self.ns += Self::DELAY_NS;
     }
 
     fn payload(&mut self, bytes: usize) {

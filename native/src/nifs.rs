@@ -49,8 +49,10 @@ fn answer<'a>(env: Env<'a>, done: Result<(), No>) -> Term<'a> {
 /// caller pays for.
 fn taken(edge: &edge::Edge, sent: Result<Now, Busy>, effort: &mut Effort) -> Result<(), No> {
     let now = sent.map_err(|Busy| is_open(edge).err().unwrap_or(No::Busy))?;
-    if now == Now::Written {
-        effort.written();
+    match now {
+        Now::Written => effort.written(),
+        Now::Queued => {}
+        Now::Delayed => effort.delayed(),
     }
     Ok(())
 }

@@ -1,11 +1,13 @@
 //! Sends to several shards: those that one read brought, gathered so that each shard's queue is told once
 //! and its thread woken once; and one message that goes to all of its shards, or to none.
 //!
-//! No policy: what fits is the queue's to say, what is refused the caller's to count.
+//! Who does nothing but send is noticed here (`shard/relief` says who that is). No other policy: what fits is the queue's to say, what is refused the caller's to count.
 
 use super::Edge;
 use super::credit::Credit;
+use super::shard::direct::Direct;
 use super::shard::queue::{QueueFull, ShardCommand};
+use super::shard::relief::{self, Sender};
 use crate::wire::{Conn, Id, Ids, Lent, Message, Signal};
 
 /// Sends by shard, in order. The memory serves again after [`Edge::hand_over`].
@@ -39,6 +41,8 @@ pub enum Now {
     Written,
     /// The shard has it.
     Queued,
+    /// The same, and because the shard is behind the caller, which does nothing but send, was kept for a while.
+    Delayed,
 }
 
 impl Edge {
@@ -74,19 +78,17 @@ impl Edge {
     /// free, which takes as long as the system calls.
     pub fn send_now(&self, id: Id, message: Lent<'_>) -> Result<Now, QueueFull> {
         let shard = self.shard_of(&id);
-        if self.0.directs[shard].try_send(&id, message) {
-            self.0.metrics.direct_sends.increment();
+        let sender = relief::sender();
+        if self.is_written(sender, shard, |direct| direct.try_send(&id, message)) {
             return Ok(Now::Written);
         }
-        self.push_promptly(
-            shard,
-            ShardCommand::Send {
-                ids: Ids::One(id),
-                message: message.into(),
-                credit: None,
-                answer: None,
-            },
-        )
+        let command = ShardCommand::Send {
+            ids: Ids::One(id),
+            message: message.into(),
+            credit: None,
+            answer: None,
+        };
+        self.push_for(sender, shard, command)
     }
 
     /// The same for one connection. One of a shard that does not exist is gone.
@@ -94,12 +96,12 @@ impl Edge {
         let Some(shard) = self.shard_with(conn) else {
             return Ok(Now::Queued);
         };
-        if self.0.directs[shard].try_deliver(conn, message) {
-            self.0.metrics.direct_sends.increment();
+        let sender = relief::sender();
+        if self.is_written(sender, shard, |direct| direct.try_deliver(conn, message)) {
             return Ok(Now::Written);
         }
         let signal = Signal::Deliver(message.into());
-        self.push_promptly(shard, ShardCommand::Signal { conn, signal })
+        self.push_for(sender, shard, ShardCommand::Signal { conn, signal })
     }
 
     /// Tells one connection something, in the same way, but for the writing; see [`Edge::signal`].
@@ -107,6 +109,46 @@ impl Edge {
         match self.shard_with(conn) {
             Some(shard) => self.push_promptly(shard, ShardCommand::Signal { conn, signal }),
             None => Ok(Now::Queued),
+        }
+    }
+
+    fn is_written(
+        &self,
+        sender: Sender,
+        shard: usize,
+        write: impl FnOnce(&Direct) -> bool,
+    ) -> bool {
+        let direct = &self.0.directs[shard];
+        let is_written = write(direct);
+        if is_written {
+            self.0.metrics.direct_sends.increment();
+            if sender.may_be_relieved {
+                self.relieve(direct);
+            }
+        }
+        is_written
+    }
+
+    fn push_for(
+        &self,
+        sender: Sender,
+        shard: usize,
+        command: ShardCommand,
+    ) -> Result<Now, QueueFull> {
+        let is_delayed = sender.is_flood && self.0.queues[shard].is_longer_than(relief::BEHIND);
+        if is_delayed {
+            self.0.metrics.delayed_sends.increment();
+            std::thread::sleep(relief::REST);
+        }
+        let now = self.push_promptly(shard, command)?;
+        Ok(if is_delayed { Now::Delayed } else { now })
+    }
+
+    /// Has the shard's thread take its messages over, if there is a core on which nobody works for a shard.
+    fn relieve(&self, direct: &Direct) {
+        let others = self.0.directs.iter().filter(|other| other.is_at_work());
+        if others.count() + 1 < self.0.cores && direct.relieve() {
+            self.0.metrics.reliefs.increment();
         }
     }
 

@@ -121,6 +121,8 @@ struct Inner {
     metrics: Arc<Metrics>,
     addresses: Vec<Address>,
     stop_accepting: watch::Sender<bool>,
+    /// That this process could use when the edge was started.
+    cores: usize,
 }
 
 /// Starts shards and listeners. Call it inside a tokio runtime.
@@ -198,6 +200,7 @@ pub fn start(config: Config, metrics: Arc<Metrics>) -> Result<Edge, Error> {
         metrics,
         addresses,
         stop_accepting,
+        cores: std::thread::available_parallelism().map_or(1, usize::from),
     }));
     for door in doors {
         tokio::spawn(listener::run(edge.clone(), door, stop.clone()));

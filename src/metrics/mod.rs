@@ -407,6 +407,10 @@ metrics! {
         "Bytes of the messages dropped because a shard's queue was full.";
     direct_sends: Counter = "lariat_direct_sends_total",
         "Messages of the same program that their sender has written itself, because the shard slept.";
+    reliefs: Counter = "lariat_reliefs_total",
+        "Times that a shard's thread took messages over from a sender of the same program that did nothing else.";
+    delayed_sends: Counter = "lariat_delayed_sends_total",
+        "Messages of the same program, queued after 0.1 ms because a shard was behind.";
     busy_sends: Counter = "lariat_busy_sends_total",
         "Sends of the same program, refused because a shard's queue was full: nothing was dropped.";
     credit_exceeded: Counter = "lariat_credit_exceeded_total",

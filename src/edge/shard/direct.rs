@@ -11,7 +11,8 @@
 //! is either still there, or being carried out under the lock, or done. A thread that has woken and waits for the lock is
 //! overtaken by some messages only; then all others queue. Where both share a core it would wait for the end of
 //! the sender's time slice, and find the lock taken again; so the sender offers it the core: else it would
-//! reach that bound, fill the queue, outrun the shard for good, and never write again.
+//! reach that bound, fill the queue, outrun the shard for good, and never write again. Who does nothing but send is
+//! relieved by the thread where a core is to spare (`relief`).
 
 use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,6 +22,7 @@ use std::time::Duration;
 use mio::{Events, Poll};
 
 use super::queue::Queue;
+use super::relief::{self, Relief};
 use super::{Running, Shard};
 use crate::metrics;
 #[cfg(test)]
@@ -46,6 +48,7 @@ pub(in crate::edge) struct Direct {
     queue: Arc<Queue>,
     /// `None` when it has stopped.
     running: Mutex<Option<Running>>,
+    relief: Relief,
 }
 
 impl Direct {
@@ -54,6 +57,7 @@ impl Direct {
             number: shard.number,
             queue: Arc::clone(&shard.queue),
             running: Mutex::new(Some(Running::new(shard))),
+            relief: Relief::default(),
         }
     }
 
@@ -63,6 +67,12 @@ impl Direct {
         let mut events = Events::with_capacity(EVENTS_MAX);
         let mut patience = Duration::ZERO;
         loop {
+            if self.relief.is_on() && self.queue.is_free() {
+                // Awake, so that nobody has to wake it: it looks for itself.
+                self.queue.slept();
+                std::thread::sleep(relief::REST);
+                patience = Duration::ZERO;
+            }
             let polled = poll.poll(&mut events, Some(patience));
             self.queue.slept();
             let mut held = self.lock();
@@ -74,10 +84,20 @@ impl Direct {
             {
                 running.end_without_poller(&error);
             }
-            if running.is_broken
-                || catch_unwind(AssertUnwindSafe(|| running.turn(&events))).is_err()
-            {
+            let turn = |running: &mut Running| {
+                catch_unwind(AssertUnwindSafe(|| running.turn(&events))).ok()
+            };
+            let taken = if running.is_broken {
+                None
+            } else {
+                turn(running)
+            };
+            if taken.is_none() {
                 running.recover();
+            }
+            let relieves = self.relief.is_on();
+            if relieves && !running.given.is_enough(taken.unwrap_or(0), running.before) {
+                self.relief.end();
             }
             if running.stopping {
                 running.stop();
@@ -104,7 +124,8 @@ impl Direct {
     }
 
     fn try_write(&self, message: Lent<'_>, write: impl FnOnce(&mut Running) -> bool) -> bool {
-        if message.bytes() > MESSAGE_BYTES_MAX || !self.queue.is_free() {
+        let is_fit = message.bytes() <= MESSAGE_BYTES_MAX && !self.relief.is_on();
+        if !is_fit || !self.queue.is_free() {
             return false;
         }
         let Ok(mut held) = self.running.try_lock() else {
@@ -145,10 +166,26 @@ impl Direct {
         is_written
     }
 
+    /// Whether somebody works for the shard just now: its thread, or a sender.
+    pub(in crate::edge) fn is_at_work(&self) -> bool {
+        self.relief.is_on() || self.running.try_lock().is_err()
+    }
+
+    /// Has the thread take over what is for this shard; whether it has not before.
+    pub(in crate::edge) fn relieve(&self) -> bool {
+        self.relief.begin()
+    }
+
     #[cfg(test)]
     pub(super) fn try_panic(&self) -> bool {
         let message = Message::new("");
         self.try_write((&message).into(), |_| panic!("as the test wants it"))
+    }
+
+    /// Nobody works for the shard as long as this is held.
+    #[cfg(test)]
+    pub(super) fn keep_from_work(&self) -> impl Drop + use<'_> {
+        self.lock()
     }
 
     #[cfg(test)]

@@ -5,10 +5,12 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::direct::Direct;
+use super::relief::BEHIND;
 use crate::edge::{Address, Config, Edge, Now, ShardAnswer, start};
 use crate::metrics::{Closed, Dropped, Metrics, Transport};
 use crate::wire::{Id, Message, Reason, Signal};
@@ -89,6 +91,15 @@ fn read_until(client: &mut TcpStream, end: &[u8]) -> Vec<u8> {
     read
 }
 
+/// A message of six digits for each of these.
+fn expect_numbers(client: &mut TcpStream, numbers: Range<usize>) {
+    let mut frame = [0; 11];
+    for number in numbers {
+        client.read_exact(&mut frame).expect("the stream goes on");
+        assert_eq!(frame, format!("6\r\n{number:06}\r\n").as_bytes());
+    }
+}
+
 #[test]
 fn who_finds_the_shard_free_writes_itself() {
     let site = Site::start();
@@ -160,12 +171,7 @@ fn what_one_sender_sends_stays_in_order() {
                 }
             });
             scope.spawn(move || {
-                let mut frame = [0; 11];
-                for number in 0..EACH {
-                    client.read_exact(&mut frame).expect("the stream goes on");
-                    let expected = format!("6\r\n{number:06}\r\n");
-                    assert_eq!(frame, expected.as_bytes());
-                }
+                expect_numbers(&mut client, 0..EACH);
             });
         }
     });
@@ -240,4 +246,41 @@ fn the_thread_is_not_kept_from_its_turn() {
         done.store(true, std::sync::atomic::Ordering::Relaxed);
         drop(clients);
     });
+}
+
+/// The thread takes messages over while many come, and no longer.
+#[test]
+fn who_is_relieved_queues_in_order_and_writes_again_when_it_is_calm() {
+    let site = Site::start();
+    let mut client = site.stream(1);
+    site.send_directly(1, &Message::new("before"));
+    assert!(site.direct().relieve() && !site.direct().relieve());
+    let send = |number| site.send(1, &Message::new(format!("{number:06}")));
+    assert_eq!(send(0), Now::Queued);
+    for number in 1..500 {
+        send(number);
+    }
+    read_until(&mut client, b"before\r\n");
+    expect_numbers(&mut client, 0..500);
+    site.send_directly(1, &Message::new("calm"));
+    read_until(&mut client, b"calm\r\n");
+}
+
+/// Whoever does nothing but send, to a shard that is behind, is held up, and so cannot fill the queue.
+#[test]
+fn a_flood_is_delayed_where_the_shard_is_behind() {
+    let site = Site::start();
+    let mut client = site.stream(1);
+    site.send_directly(1, &Message::new("before"));
+    let kept = site.direct().keep_from_work();
+    let mut sent = 0;
+    until(|| {
+        sent += 1;
+        site.send(1, &Message::new(format!("{sent:06}"))) == Now::Delayed
+    });
+    assert!(sent > BEHIND, "{sent} messages are not many");
+    assert_eq!(site.metrics.delayed_sends.value(), 1);
+    drop(kept);
+    read_until(&mut client, b"before\r\n");
+    expect_numbers(&mut client, 1..sent + 1);
 }

@@ -21,6 +21,7 @@ mod polls;
 pub(in crate::edge) mod queue;
 #[cfg(test)]
 mod recovery_test;
+pub(in crate::edge) mod relief;
 pub(in crate::edge) mod session;
 #[cfg(test)]
 mod session_test;
@@ -42,6 +43,7 @@ use super::shard::inbox::{Allowed, Inbox};
 use super::shard::named::Named;
 use super::shard::parting::Parting;
 use super::shard::queue::{Load, Queue};
+use super::shard::relief::Given;
 use super::shard::sockets::Sockets;
 use super::shard::sweep::Sweep;
 use super::shard::watchers::Watchers;
@@ -96,6 +98,8 @@ pub(in crate::edge) struct Running {
     held: [usize; Transport::ALL.len()],
     /// What the gauges were told last; they are shared by all shards.
     told: [u64; 3],
+    /// While the thread takes messages over from senders.
+    given: Given,
 }
 
 impl Running {
@@ -119,6 +123,7 @@ impl Running {
             loads: Vec::new(),
             held: [0; Transport::ALL.len()],
             told: [0; 3],
+            given: Given::default(),
         }
     }
 
@@ -132,7 +137,8 @@ impl Running {
         }
     }
 
-    fn turn(&mut self, events: &Events) {
+    /// Answers how many loads it has taken from the queue.
+    fn turn(&mut self, events: &Events) -> usize {
         // What a sender's turn has left, before a slot that it has given up is anybody's again.
         self.outputs();
         self.read_unread();
@@ -143,6 +149,7 @@ impl Running {
         }
         let mut loads = std::mem::take(&mut self.loads);
         self.shard.queue.take(&mut loads);
+        let taken = loads.len();
         for load in loads.drain(..) {
             match load {
                 Load::One(command) => self.carry_out(command),
@@ -163,6 +170,7 @@ impl Running {
         self.parting.look(at);
         self.before = at;
         self.finish_turn();
+        taken
     }
 
     /// After a panic, which is a bug: this shard's state is not to be trusted any more, so its

@@ -349,6 +349,11 @@ impl Queue {
         self.waiting.is_empty() && !self.is_closed()
     }
 
+    /// Whether more than so many loads wait.
+    pub(in crate::edge) fn is_longer_than(&self, loads: usize) -> bool {
+        self.waiting.len() > loads
+    }
+
     /// Whether the shard looks for itself before it sleeps again.
     pub(in crate::edge) fn is_awake(&self) -> bool {
         self.state.load(Ordering::Relaxed) == AWAKE
