@@ -120,11 +120,8 @@ impl Edge {
     ) -> bool {
         let direct = &self.0.directs[shard];
         let is_written = write(direct);
-        if is_written {
-            self.0.metrics.direct_sends.increment();
-            if sender.may_be_relieved {
-                self.relieve(direct);
-            }
+        if is_written && sender.may_be_relieved {
+            self.relieve(direct);
         }
         is_written
     }

@@ -141,6 +141,9 @@ impl Direct {
         let written = metrics::in_lane(self.number, || {
             catch_unwind(AssertUnwindSafe(|| {
                 let is_written = write(running);
+                if is_written {
+                    running.shard.metrics.direct_sends.increment();
+                }
                 running.count_turn();
                 is_written
             }))
