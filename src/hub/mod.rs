@@ -18,6 +18,7 @@
 mod congestion;
 #[cfg(test)]
 mod congestion_test;
+mod delivery;
 mod frames;
 mod framing;
 mod index;
@@ -42,7 +43,7 @@ pub use crate::wire::WhenFull;
 pub use framing::{Farewell, Framing};
 pub use polls::{Ask, Cursor, NoCursor, Polled};
 
-use crate::wire::{Conn, Id, Ids, Lent, Reason, Transport};
+use crate::wire::{Conn, Id, Reason, Transport};
 use frames::Frames;
 use index::{Index, slots_from};
 use mode::Mode;
@@ -296,43 +297,6 @@ impl<S: BuildHasher> Hub<S> {
             }
             None => self.remove(conn.slot, Reason::Client),
         }
-    }
-
-    /// Delivers to every connection of each of `ids`.
-    pub fn handle_message<'a>(
-        &mut self,
-        ids: &Ids,
-        message: impl Into<Lent<'a>>,
-        sockets: &mut impl Sockets,
-    ) -> Sent {
-        let message = message.into();
-        let mut sent = Sent::default();
-        self.frames.clear();
-        ids.for_each(|id| {
-            let mut receivers = std::mem::take(&mut self.receivers);
-            let head = self.index.head(self.hasher.hash_one(id), id, &self.slots);
-            receivers.extend(slots_from(head, &self.slots));
-            sent.nobody += u64::from(receivers.is_empty());
-            for slot in receivers.drain(..) {
-                self.deliver(slot, message, sockets, &mut sent);
-            }
-            self.receivers = receivers;
-        });
-        sent
-    }
-
-    /// Delivers to one connection; `None` when it is gone.
-    pub fn handle_signal<'a>(
-        &mut self,
-        conn: Conn,
-        message: impl Into<Lent<'a>>,
-        sockets: &mut impl Sockets,
-    ) -> Option<Sent> {
-        let slot = self.slots.find(conn)?;
-        let mut sent = Sent::default();
-        self.frames.clear();
-        self.deliver(slot, message.into(), sockets, &mut sent);
-        Some(sent)
     }
 
     /// The socket is gone, or must go at once. A poll's client may ask again on another one.
