@@ -92,7 +92,7 @@ impl Down {
     pub(super) fn send_now(&self, ids: Ids, message: Lent<'_>) -> Result<Now, Busy> {
         let sent = match ids {
             Ids::One(id) => self.edge.send_now(id, message),
-            list => self.edge.send_all(self.by_shard(list), &message.into()),
+            list => self.edge.send_all(self.by_shard(list), message),
         };
         self.or_busy(sent)
     }

@@ -8,6 +8,7 @@ use super::credit::Credit;
 use super::shard::direct::Direct;
 use super::shard::queue::{QueueFull, ShardCommand};
 use super::shard::relief::{self, Sender};
+use crate::hub::Roomy;
 use crate::wire::{Conn, Id, Ids, Lent, Message, Signal};
 
 /// Sends by shard, in order. The memory serves again after [`Edge::hand_over`].
@@ -31,6 +32,22 @@ impl Batch {
             credit,
             answer: None,
         });
+    }
+}
+
+fn send(ids: Ids, message: Message) -> ShardCommand {
+    ShardCommand::Send {
+        ids,
+        message,
+        credit: None,
+        answer: None,
+    }
+}
+
+fn send_lent(ids: Ids, message: Lent<'_>) -> ShardCommand {
+    match Roomy::of(message) {
+        Some(message) => ShardCommand::SendOwn { ids, message },
+        None => send(ids, message.into()),
     }
 }
 
@@ -82,13 +99,7 @@ impl Edge {
         if self.is_written(sender, shard, |direct| direct.try_send(&id, message)) {
             return Ok(Now::Written);
         }
-        let command = ShardCommand::Send {
-            ids: Ids::One(id),
-            message: message.into(),
-            credit: None,
-            answer: None,
-        };
-        self.push_for(sender, shard, command)
+        self.push_for(sender, shard, send_lent(Ids::One(id), message))
     }
 
     /// The same for one connection. One of a shard that does not exist is gone.
@@ -100,8 +111,14 @@ impl Edge {
         if self.is_written(sender, shard, |direct| direct.try_deliver(conn, message)) {
             return Ok(Now::Written);
         }
-        let signal = Signal::Deliver(message.into());
-        self.push_for(sender, shard, ShardCommand::Signal { conn, signal })
+        let command = match Roomy::of(message) {
+            Some(message) => ShardCommand::DeliverOwn { conn, message },
+            None => ShardCommand::Signal {
+                conn,
+                signal: Signal::Deliver(message.into()),
+            },
+        };
+        self.push_for(sender, shard, command)
     }
 
     /// Tells one connection something, in the same way, but for the writing; see [`Edge::signal`].
@@ -158,15 +175,15 @@ impl Edge {
 
     /// Delivers one message to ids by shard, or, when a queue has no room for its part, to none of them.
     /// As [`Edge::send_now`].
-    pub fn send_all(&self, parts: Vec<(usize, Ids)>, message: &Message) -> Result<Now, QueueFull> {
+    pub fn send_all(&self, parts: Vec<(usize, Ids)>, message: Lent<'_>) -> Result<Now, QueueFull> {
         let mut taken = Vec::with_capacity(parts.len());
         let mut is_full = false;
+        // What is not copied for each shard is copied once for all of them.
+        let mut shared: Option<Message> = None;
         for (shard, ids) in parts {
-            let command = ShardCommand::Send {
-                ids,
-                message: message.clone(),
-                credit: None,
-                answer: None,
+            let command = match Roomy::of(message) {
+                Some(message) => ShardCommand::SendOwn { ids, message },
+                None => send(ids, shared.get_or_insert_with(|| message.into()).clone()),
             };
             let queue = &self.0.queues[shard];
             match queue.reserve_promptly(command.bytes()) {

@@ -6,8 +6,9 @@
 use std::hash::BuildHasher;
 
 use super::congestion::Refused;
+use super::frames::Content;
 use super::index::slots_from;
-use super::{Framing, Hub, Sent, Sockets};
+use super::{Framing, Hub, Roomy, Sent, Sockets};
 use crate::wire::{Conn, Id, Ids, Lent, Reason};
 
 impl<S: BuildHasher> Hub<S> {
@@ -18,9 +19,25 @@ impl<S: BuildHasher> Hub<S> {
         message: impl Into<Lent<'a>>,
         sockets: &mut impl Sockets,
     ) -> Sent {
-        let message = message.into();
-        let mut sent = Sent::default();
         self.frames.clear();
+        self.deliver_to(ids, Content::Lent(message.into()), sockets)
+    }
+
+    /// The same for a message that is the hub's from now on.
+    pub fn handle_own_message(
+        &mut self,
+        ids: &Ids,
+        message: Roomy,
+        sockets: &mut impl Sockets,
+    ) -> Sent {
+        self.frames.adopt(message);
+        let sent = self.deliver_to(ids, Content::Own, sockets);
+        self.frames.clear();
+        sent
+    }
+
+    fn deliver_to(&mut self, ids: &Ids, message: Content<'_>, sockets: &mut impl Sockets) -> Sent {
+        let mut sent = Sent::default();
         ids.for_each(|id| {
             let mut receivers = std::mem::take(&mut self.receivers);
             let head = self.index.head(self.hasher.hash_one(id), id, &self.slots);
@@ -44,7 +61,23 @@ impl<S: BuildHasher> Hub<S> {
         let slot = self.slots.find(conn)?;
         let mut sent = Sent::default();
         self.frames.clear();
-        self.deliver(slot, message.into(), sockets, &mut sent);
+        let message = Content::Lent(message.into());
+        self.deliver(slot, message, sockets, &mut sent);
+        Some(sent)
+    }
+
+    /// The same for a message that is the hub's from now on.
+    pub fn handle_own_signal(
+        &mut self,
+        conn: Conn,
+        message: Roomy,
+        sockets: &mut impl Sockets,
+    ) -> Option<Sent> {
+        let slot = self.slots.find(conn)?;
+        let mut sent = Sent::default();
+        self.frames.adopt(message);
+        self.deliver(slot, Content::Own, sockets, &mut sent);
+        self.frames.clear();
         Some(sent)
     }
 
@@ -67,7 +100,7 @@ impl<S: BuildHasher> Hub<S> {
         if are_few {
             self.frames.clear();
             for &slot in &receivers {
-                self.deliver(slot, message, sockets, &mut sent);
+                self.deliver(slot, Content::Lent(message), sockets, &mut sent);
             }
         }
         receivers.clear();
@@ -78,7 +111,7 @@ impl<S: BuildHasher> Hub<S> {
     pub(super) fn deliver(
         &mut self,
         slot: u32,
-        message: Lent<'_>,
+        message: Content<'_>,
         sockets: &mut impl Sockets,
         sent: &mut Sent,
     ) {

@@ -195,9 +195,12 @@ impl Framing {
 
     /// Writes what goes out before the payload of `message` and what goes out behind it, for those who do
     /// not copy the payload itself, and says where the one ends. `None`, and nothing is written, when
-    /// the payload does not go out as it is: an event of several lines, or JSON.
+    /// the payload does not go out as it is: an event of several lines, JSON, or nothing at all.
     pub(super) fn around(self, message: Lent<'_>, out: &mut Vec<u8>) -> Option<usize> {
         let length = message.payload.len();
+        if length == 0 {
+            return None;
+        }
         let tail: &[u8] = match self {
             Framing::Plain => b"",
             Framing::Chunked => {
@@ -212,17 +215,14 @@ impl Framing {
                 if memchr::memchr2(b'\r', b'\n', message.payload).is_some() {
                     return None;
                 }
-                let mut before = Vec::new();
-                fields(message, &mut before);
-                before.extend_from_slice(DATA);
-                if self == Framing::PlainSse {
-                    out.append(&mut before);
-                    EVENT_END
-                } else {
-                    chunk_head(before.len() + length + EVENT_END.len(), out);
-                    out.append(&mut before);
-                    b"\n\n\r\n"
+                let is_chunked = self == Framing::ChunkedSse;
+                if is_chunked {
+                    let before = fields_len(message) + DATA.len();
+                    chunk_head(before + length + EVENT_END.len(), out);
                 }
+                fields(message, out);
+                out.extend_from_slice(DATA);
+                if is_chunked { b"\n\n\r\n" } else { EVENT_END }
             }
             Framing::Poll => return None,
         };
@@ -298,15 +298,28 @@ const DATA: &[u8] = b"data: ";
 const EVENT_END: &[u8] = b"\n\n";
 
 fn fields(message: Lent<'_>, out: &mut Vec<u8>) {
-    if let Some(meta) = message.meta {
-        for (field, value) in [("event: ", &meta.event), ("id: ", &meta.id)] {
-            if let Some(value) = value {
-                out.extend_from_slice(field.as_bytes());
-                out.extend_from_slice(value);
-                out.push(b'\n');
-            }
-        }
+    for (field, value) in named(message) {
+        out.extend_from_slice(field.as_bytes());
+        out.extend_from_slice(value);
+        out.push(b'\n');
     }
+}
+
+/// How many bytes that makes.
+fn fields_len(message: Lent<'_>) -> usize {
+    named(message)
+        .map(|(field, value)| field.len() + value.len() + 1)
+        .sum()
+}
+
+fn named(message: Lent<'_>) -> impl Iterator<Item = (&'static str, &[u8])> {
+    let meta = message.meta;
+    let event = meta.and_then(|meta| meta.event.as_deref());
+    let id = meta.and_then(|meta| meta.id.as_deref());
+    let fields = [("event: ", event), ("id: ", id)];
+    fields
+        .into_iter()
+        .filter_map(|(field, value)| Some((field, value?)))
 }
 
 fn event(message: Lent<'_>, out: &mut Vec<u8>) {

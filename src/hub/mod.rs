@@ -27,6 +27,7 @@ mod mode;
 mod outbox;
 mod pieces;
 mod polls;
+mod roomy;
 #[cfg(test)]
 mod simulation;
 mod slots;
@@ -42,6 +43,7 @@ use bytes::Bytes;
 pub use crate::wire::WhenFull;
 pub use framing::{Farewell, Framing};
 pub use polls::{Ask, Cursor, NoCursor, Polled};
+pub use roomy::Roomy;
 
 use crate::wire::{Conn, Id, Reason, Transport};
 use frames::Frames;

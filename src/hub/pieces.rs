@@ -17,7 +17,15 @@ pub(super) struct Frame<'a> {
     pub(super) tail: &'a [u8],
 }
 
-impl Frame<'_> {
+impl<'a> Frame<'a> {
+    pub(super) fn whole(bytes: &'a [u8]) -> Frame<'a> {
+        Frame {
+            head: bytes,
+            payload: &[],
+            tail: &[],
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.head.len() + self.payload.len() + self.tail.len()
     }

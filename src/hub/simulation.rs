@@ -11,8 +11,8 @@ use std::io::IoSlice;
 use foldhash::fast::FixedState;
 use proptest::prelude::*;
 
-use super::{Farewell, Framing, Hub, Limits, Output, Sockets, WhenFull};
-use crate::wire::{Conn, Id, Ids, Message, Reason};
+use super::{Farewell, Framing, Hub, Limits, Output, Roomy, Sockets, WhenFull};
+use crate::wire::{Conn, Id, Ids, Lent, Message, Reason};
 
 const LIMITS: Limits = Limits {
     connections_per_id_max: 3,
@@ -146,6 +146,19 @@ impl World {
         Message::new(vec![b'a' + self.letter; length])
     }
 
+    /// Of every other letter, as if somebody had lent it.
+    fn own(message: &Message) -> Option<Roomy> {
+        let is_lent = message
+            .payload
+            .first()
+            .is_some_and(|letter| letter % 2 == 0);
+        let lent = Lent {
+            whole: None,
+            ..message.into()
+        };
+        is_lent.then(|| Roomy::of(lent)).flatten()
+    }
+
     fn run(&mut self, step: Step) {
         match step {
             Step::Open { id, framing, room } => self.open(id, framing, room),
@@ -156,18 +169,21 @@ impl World {
                         expected.push(&message);
                     }
                 }
-                self.hub
-                    .handle_message(&Ids::Ints(ids), &message, &mut self.sockets);
+                let (ids, sockets) = (Ids::Ints(ids), &mut self.sockets);
+                match Self::own(&message) {
+                    Some(own) => self.hub.handle_own_message(&ids, own, sockets),
+                    None => self.hub.handle_message(&ids, &message, sockets),
+                };
             }
             Step::Signal { nth, length } => {
                 let Some(conn) = self.nth(nth) else { return };
                 let message = self.message(length);
                 self.open.get_mut(&conn).expect("it is open").push(&message);
-                assert!(
-                    self.hub
-                        .handle_signal(conn, &message, &mut self.sockets)
-                        .is_some()
-                );
+                let sent = match Self::own(&message) {
+                    Some(own) => self.hub.handle_own_signal(conn, own, &mut self.sockets),
+                    None => self.hub.handle_signal(conn, &message, &mut self.sockets),
+                };
+                assert!(sent.is_some());
                 let stale = Conn {
                     generation: conn.generation + 1,
                     ..conn

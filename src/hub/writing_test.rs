@@ -6,8 +6,8 @@ use std::io::IoSlice;
 
 use foldhash::fast::FixedState;
 
-use super::{Framing, Hub, Limits, Output, Sockets, WhenFull};
-use crate::wire::{Conn, Id, Ids, Message};
+use super::{Framing, Hub, Limits, Output, Roomy, Sockets, WhenFull};
+use crate::wire::{Conn, Id, Ids, Lent, Message};
 
 /// One call to a socket: the slot, and address and length of each piece.
 type Call = (u32, Vec<(usize, usize)>);
@@ -199,4 +199,41 @@ fn what_might_hold_much_else_or_must_be_transformed_is_copied() {
     let lines = Message::new("line\n".repeat(40));
     hub.handle_message(&Ids::One(Id::Int(1)), &lines, &mut sockets);
     assert_eq!(only(&sockets.take()).len(), 1, "an event of many lines");
+}
+
+#[test]
+fn a_message_of_ours_is_framed_where_it_lies() {
+    let (mut hub, conns, mut sockets) = hub(&[
+        Framing::Plain,
+        Framing::Chunked,
+        Framing::ChunkedSse,
+        Framing::WebSocket,
+    ]);
+    let own = || {
+        let message = Message::new("Hello");
+        let lent = Lent {
+            whole: None,
+            ..(&message).into()
+        };
+        Roomy::of(lent).expect("it is small")
+    };
+    hub.handle_own_message(&ids(4), own(), &mut sockets);
+    let calls = sockets.take();
+    let payloads = calls.iter().zip([0, 3, 9, 2]).map(|((_, pieces), before)| {
+        let [(address, _)] = pieces[..] else {
+            panic!("one piece: {pieces:?}")
+        };
+        address + before
+    });
+    let payloads: Vec<_> = payloads.collect();
+    assert_eq!(payloads, [payloads[0]; 4], "no copy for any of them");
+    // What does not fit waits, and nothing of it is lost with the message.
+    sockets.room = 2;
+    let sent = hub.handle_own_signal(conns[1], own(), &mut sockets);
+    assert_eq!(sent.map(|sent| sent.queued_bytes), Some(8));
+    let shared = Message::new("shared");
+    assert!(
+        Roomy::of((&shared).into()).is_none(),
+        "it need not be copied at all"
+    );
 }

@@ -57,6 +57,14 @@ impl Running {
                     });
                 }
             }
+            ShardCommand::SendOwn { ids, message } => {
+                let sent = hub.handle_own_message(&ids, message, sockets);
+                self.count(sent);
+            }
+            ShardCommand::DeliverOwn { conn, message } => {
+                let sent = hub.handle_own_signal(conn, message, sockets);
+                self.count_delivered(sent);
+            }
             ShardCommand::Close {
                 ids,
                 reason,
@@ -139,6 +147,10 @@ impl Running {
             .shard
             .hub
             .handle_signal(conn, message, &mut self.sockets);
+        self.count_delivered(sent);
+    }
+
+    fn count_delivered(&self, sent: Option<Sent>) {
         match sent {
             Some(sent) => self.count(sent),
             None => self.shard.metrics.dropped.of(Dropped::Gone).increment(),

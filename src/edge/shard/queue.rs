@@ -31,7 +31,7 @@ use super::watchers::Wish;
 use crate::edge::config::OfShard;
 use crate::edge::credit::Credit;
 use crate::edge::door::permit::Permit;
-use crate::hub::{self, Framing, WhenFull};
+use crate::hub::{self, Framing, Roomy, WhenFull};
 use crate::metrics::Metrics;
 use crate::wire::{
     Conn, Gone, Handler, Heartbeat, Id, Ids, Message, Reason, Signal, Transport, Watcher,
@@ -49,6 +49,10 @@ pub(in crate::edge) enum ShardCommand {
         credit: Option<Credit>,
         answer: Option<Answer>,
     },
+    /// The same, of who shares nothing.
+    SendOwn { ids: Ids, message: Roomy },
+    /// The same to one connection.
+    DeliverOwn { conn: Conn, message: Roomy },
     /// Close the connections of ids of this shard.
     Close {
         ids: Ids,
@@ -464,6 +468,8 @@ impl ShardCommand {
                 ShardCommand::Send {
                     ids: to, message, ..
                 } => to.heap_bytes() + message.bytes(),
+                ShardCommand::SendOwn { ids: to, message } => to.heap_bytes() + message.bytes(),
+                ShardCommand::DeliverOwn { message, .. } => message.bytes(),
                 ShardCommand::Close { ids: to, .. } => to.heap_bytes(),
                 ShardCommand::Signal {
                     signal: Signal::Deliver(message),
