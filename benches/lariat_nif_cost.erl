@@ -5,6 +5,10 @@
 %%% is timed by itself, and the queues are empty before a round begins.
 %%% The functions are called as the library has them, on a normal and on a dirty scheduler, whatever
 %%% `lariat_nif' would choose: its limits are from here. It judges nothing.
+%%%
+%%% A call that takes longer than a millisecond by the clock may have worked as long, or its thread has lost its core
+%%% meanwhile. So the largest calls are measured by the CPU time of the normal schedulers, too, as the kernel says it
+%%% (schedstat): that has some microseconds more in it than the call, never less.
 -module(lariat_nif_cost).
 
 -export([main/0]).
@@ -13,6 +17,8 @@
 %% Calls of a round: as many as fit the queues, and not more than this.
 -define(CALLS_MAX, 500).
 -define(QUEUE_BYTES, 32_000_000).
+%% Calls whose CPU time is read: each takes more than a millisecond to measure.
+-define(CPU_CALLS, 2_000).
 %% Ids that have so many streams.
 -define(ONE, 1).
 -define(SIXTEEN, 16).
@@ -40,7 +46,42 @@ run() ->
     Calls = lists:sum([measure(Edge, Name, Bytes, Call) || {Name, Bytes, Call} <- largest(Edge)]),
     Watcher ! {self(), report},
     receive {long, Count} -> io:format("longer than 1 ms by erlang:system_monitor: ~b of ~b~n", [Count, Calls]) end,
+    io:format("~nThe same by the CPU time of the schedulers~n"),
+    Threads = scheduler_threads(),
+    _ = [measure_cpu(Edge, Threads, Name, Call) || {Name, _, Call} <- largest(Edge)],
     lariat_nif:stop(Edge).
+
+%% What the kernel says of each normal scheduler; its threads have had two names.
+scheduler_threads() ->
+    Tasks = filelib:wildcard("/proc/self/task/*"),
+    Of = fun(Task) ->
+        {ok, Name} = file:read_file(Task ++ "/comm"),
+        {ok, Stat} = file:open(Task ++ "/schedstat", [read, raw, binary]),
+        {re:run(Name, "^([0-9]+_scheduler|erts_sched_[0-9]+)$") =/= nomatch, Stat}
+    end,
+    [_ | _] = [Stat || {true, Stat} <- lists:map(Of, Tasks)].
+
+measure_cpu(Edge, Threads, Name, Call) ->
+    drained(Edge),
+    Times = lists:sort([cpu_time(Threads, Call) || _ <- lists:seq(1, ?CPU_CALLS)]),
+    forget(),
+    Of = fun(Part) -> lists:nth(ceil(length(Times) * Part), Times) / 1000 end,
+    Over = length([Time || Time <- Times, Time > 1_000_000]),
+    io:format("~-44s ~10.2f ~10.2f ~10.2f ~10b~n", [Name, Of(0.5), Of(0.99), Of(1), Over]).
+
+cpu_time(Threads, Call) ->
+    Before = cpu_ns(Threads),
+    _ = time(Call),
+    cpu_ns(Threads) - Before.
+
+%% Of a thread that sleeps: what one that runs has had since its last tick is not in it.
+cpu_ns(Threads) ->
+    receive after 1 -> ok end,
+    lists:sum([begin
+        {ok, Text} = file:pread(Thread, 0, 64),
+        [Ns | _] = binary:split(Text, <<" ">>),
+        binary_to_integer(Ns)
+    end || Thread <- Threads]).
 
 %% With all functions, the library's own among them.
 load() ->
