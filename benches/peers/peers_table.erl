@@ -25,6 +25,10 @@
 %%% CPU, whenever the client is faster than it, and then most of all: the slower a server, the
 %%% more each of its writes costs. Where clients are other machines no server pays that.
 %%%
+%%% The ratios to the bare loop are to what it wrote right before and right after each flood, on the mean: what a machine
+%%% that others use, too, makes of the same work differs by a fifth from one minute to the next. The row of the bare loop is
+%%% its run at the beginning of the round.
+%%%
 %%% "CPU busy" is what the server had of its CPU while it was flooded. Much less than 1 means that it
 %%% waited: for who sends, or for others on this machine. Then its CPU time for each message says more
 %%% than its rate, and "by CPU" (the bare loop's CPU time by its own) more than "rate of bare".
@@ -62,6 +66,9 @@
 -define(LOAD_PERCENT, 70).
 -define(REST, "1ms").
 -define(PACED_SECONDS, 4).
+-define(LIMIT_SECONDS, 3).
+%% Of the bare loop beside a flood.
+-define(BESIDE_SECONDS, 1).
 -define(MADE_MIN, 1000000).
 
 %% The bare loop's tool writes for 12 seconds, and has its own limits for all that it waits for.
@@ -88,30 +95,11 @@ servers([]) -> ?PEERS;
 servers(Only) -> [Server || {_, Peer} = Server <- ?PEERS, lists:member(Peer, [limit | Only])].
 
 round(Round, Servers, Size) ->
-    Runs = [{Round, Name, measured(Round, Name, Peer, Size)} || {Name, Peer} <- Servers],
-    [{_, _, {ok, Bare}} | _] = Runs,
-    [{R, Name, with_ratios(Result, Bare)} || {R, Name, Result} <- Runs].
-
-with_ratios({ok, #{rested_per_second := _} = Numbers}, Bare) ->
-    Of = fun(Key) -> maps:get(Key, Numbers) / maps:get(Key, Bare) end,
-    {ok, Numbers#{
-        rate_of_bare_loop => Of(unicast_per_second),
-        cpu_of_bare_loop => inverse(Of(cpu_us_per_message)),
-        rested_rate_of_bare_loop => Of(rested_per_second),
-        rested_cpu_of_bare_loop => inverse(Of(rested_cpu_us_per_message)),
-        rested_shard_of_bare_loop => by_shard(Numbers, Bare)
-    }};
-with_ratios(Other, _) ->
-    Other.
+    [{Round, Name, measured(Round, Name, Peer, Size)} || {Name, Peer} <- Servers].
 
 %% A run so small that no step of CPU time was counted says nothing.
-inverse(Ratio) when Ratio > 0 -> 1 / Ratio;
-inverse(_) -> 0.
-
-by_shard(#{rested_shard_us_per_message := Us}, #{rested_cpu_us_per_message := Bare}) when Us > 0 ->
-    Bare / Us;
-by_shard(_, _) ->
-    0.
+of_cpu(Bare, Us) when Us > 0 -> Bare / Us;
+of_cpu(_, _) -> 0.
 
 %% Each in a process of its own: with it ends what it started.
 measured(Round, Name, Peer, Size) ->
@@ -124,8 +112,8 @@ measured(Round, Name, Peer, Size) ->
 
 measure(limit, Size) ->
     #{<<"accept">> := Accept, <<"fan_out">> := FanOut, <<"unicast">> := Unicast,
-        <<"paced">> := Paced, <<"at_the_rate">> := AtTheRate} = limit("0s", Size),
-    #{<<"unicast">> := Rested} = limit(?REST, Size),
+        <<"paced">> := Paced, <<"at_the_rate">> := AtTheRate} = limit("0s", ?LIMIT_SECONDS, Size),
+    #{<<"unicast">> := Rested} = limit(?REST, ?LIMIT_SECONDS, Size),
     Each = fun(#{<<"cpu_us_each">> := Us}) -> Us end,
     Rate = fun(#{<<"per_second">> := PerSecond}) -> PerSecond end,
     {ok, maps:merge(maps:merge(latencies(Paced), at_the_rate(AtTheRate)), #{
@@ -164,10 +152,10 @@ measure(Peer, #{connections := Connections, peers := Peers} = Size) ->
     Result.
 
 %% What the bare loop's tool reports, its clients resting so long.
-limit(Rest, #{connections := Connections, rate := Rate, out := Out}) ->
+limit(Rest, ForSeconds, #{connections := Connections, rate := Rate, out := Out}) ->
     File = filename:join(Out, "limit.json"),
     [Program | Args] = peers_program:server_command() ++ [lariat_site:tools(), "limit", "--connections",
-        integer_to_list(Connections), "--seconds", "3", "--load-percent", integer_to_list(?LOAD_PERCENT),
+        integer_to_list(Connections), "--seconds", integer_to_list(ForSeconds), "--load-percent", integer_to_list(?LOAD_PERCENT),
         "--client-rest", Rest, "--rate", integer_to_list(Rate), "--json", File | peers_program:client_cpus()],
     Port = open_port({spawn_executable, Program}, [{args, Args}, exit_status, binary]),
     receive
@@ -196,10 +184,10 @@ numbers(#{all_url := AllUrl, os_pids := OsPids, connections := N} = Peer, Size) 
     #{<<"messages_per_second">> := FanOut} = reported(All),
     known(Peer, 0),
     %% Unicast, as fast as it goes.
-    #{per_second := Unicast, cpu_us := CpuFlood, seconds := Receiving, shard_us := ShardFlood} =
-        flood(Peer, Messages, []),
-    #{per_second := Rested, cpu_us := CpuRested, shard_us := ShardRested} =
-        flood(Peer, Messages, ["--rest", ?REST]),
+    #{per_second := Unicast, cpu_us := CpuFlood, seconds := Receiving, shard_us := ShardFlood,
+        bare_per_second := Bare, bare_us := BareUs} = flood_beside(Peer, "0s", Size),
+    #{per_second := Rested, cpu_us := CpuRested, shard_us := ShardRested,
+        bare_per_second := RestedBare, bare_us := RestedBareUs} = flood_beside(Peer, ?REST, Size),
     %% And at its share.
     Paced = paced(Peer, trunc(Unicast * ?LOAD_PERCENT / 100)),
     known(Peer, 0),
@@ -215,11 +203,25 @@ numbers(#{all_url := AllUrl, os_pids := OsPids, connections := N} = Peer, Size) 
         rested_cpu_us_per_message => CpuRested / Messages,
         shard_us_per_message => ShardFlood / Messages,
         rested_shard_us_per_message => ShardRested / Messages,
+        rate_of_bare_loop => Unicast / Bare,
+        cpu_of_bare_loop => of_cpu(BareUs, CpuFlood / Messages),
+        rested_rate_of_bare_loop => Rested / RestedBare,
+        rested_cpu_of_bare_loop => of_cpu(RestedBareUs, CpuRested / Messages),
+        rested_shard_of_bare_loop => of_cpu(RestedBareUs, ShardRested / Messages),
         server_busy => CpuFlood / 1.0e6 / Receiving
     }).
 
-flood(#{os_pids := OsPids, connections := N, args := Args} = Peer, Messages, More) ->
-    Load = warmed(Peer#{args := More ++ Args}, Messages),
+%% A flood to clients that rest so long, and what the bare loop wrote before and after it.
+flood_beside(Peer, Rest, #{messages := Messages} = Size) ->
+    Bare = fun() -> maps:get(<<"unicast">>, limit(Rest, ?BESIDE_SECONDS, Size)) end,
+    Before = Bare(),
+    Flood = flood(Peer, Messages, Rest),
+    After = Bare(),
+    Mean = fun(Key) -> (maps:get(Key, Before) + maps:get(Key, After)) / 2 end,
+    Flood#{bare_per_second => Mean(<<"per_second">>), bare_us => Mean(<<"cpu_us_each">>)}.
+
+flood(#{os_pids := OsPids, connections := N, args := Args} = Peer, Messages, Rest) ->
+    Load = warmed(Peer#{args := ["--rest", Rest | Args]}, Messages),
     Before = peers_program:cpu_us(OsPids),
     ShardBefore = peers_program:shard_cpu_us(OsPids),
     ok = sent(Peer, flood, [N, Messages]),
