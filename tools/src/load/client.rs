@@ -59,6 +59,8 @@ impl Client {
             &connections,
             "--rest",
             &rest,
+            // Run after run, ports that rest would use all of them up.
+            "--reset",
         ];
         let arguments = arguments.map(OsString::from);
         let stop = Requests::install(false).map_err(Error::Signals)?;
