@@ -2,7 +2,8 @@
 %%%
 %%% An edge in this VM. What is for nobody ends in the shards' queues, or with nobody found; what is for a stream
 %%% ends behind the write to its socket, unless its shard has just woken. Each kind of call is made often, each call
-%%% is timed by itself, and the queues are empty before a round begins.
+%%% is timed by itself, and the queues are empty before a round begins. Calls are so far apart that nobody takes them for
+%%% those of a process that does nothing but send, whose messages others write.
 %%% The functions are called as the library has them, on a normal and on a dirty scheduler, whatever
 %%% `lariat_nif' would choose: its limits are from here. It judges nothing.
 %%%
@@ -17,6 +18,8 @@
 %% Calls of a round: as many as fit the queues, and not more than this.
 -define(CALLS_MAX, 500).
 -define(QUEUE_BYTES, 32_000_000).
+%% Between two calls.
+-define(APART_NS, 30_000).
 %% Calls whose CPU time is read: each takes more than a millisecond to measure.
 -define(CPU_CALLS, 2_000).
 %% Ids that have so many streams.
@@ -193,6 +196,7 @@ read() ->
 
 %% A time slice of its own for each, so that what `erlang:system_monitor' calls long is one call.
 time(Call) ->
+    pass(erlang:monotonic_time(nanosecond) + ?APART_NS),
     erlang:yield(),
     Start = erlang:monotonic_time(nanosecond),
     Answer = Call(),
@@ -200,6 +204,12 @@ time(Call) ->
     case Answer of
         {error, Why} -> error({refused, Why});
         _ -> Time
+    end.
+
+pass(Until) ->
+    case erlang:monotonic_time(nanosecond) < Until of
+        true -> pass(Until);
+        false -> ok
     end.
 
 %% What a call before this has left in the queues would be part of it: the allocator's locks, and busy.
