@@ -66,11 +66,9 @@ scheduler_threads() ->
 
 measure_cpu(Edge, Threads, Name, Call) ->
     drained(Edge),
-    Times = lists:sort([cpu_time(Threads, Call) || _ <- lists:seq(1, ?CPU_CALLS)]),
+    Times = [cpu_time(Threads, Call) || _ <- lists:seq(1, ?CPU_CALLS)],
     forget(),
-    Of = fun(Part) -> lists:nth(ceil(length(Times) * Part), Times) / 1000 end,
-    Over = length([Time || Time <- Times, Time > 1_000_000]),
-    io:format("~-44s ~10.2f ~10.2f ~10.2f ~10b~n", [Name, Of(0.5), Of(0.99), Of(1), Over]).
+    row(Name, lists:sort(Times)).
 
 cpu_time(Threads, Call) ->
     Before = cpu_ns(Threads),
@@ -161,16 +159,19 @@ measure(Edge, Name, Bytes, Call) ->
     Calls = min(?CALLS_MAX, max(2, ?QUEUE_BYTES div (Bytes + 300))),
     Round = fun() ->
         drained(Edge),
-        Times = [time(Call) || _ <- lists:seq(1, Calls)],
+        Times = [apart(Call) || _ <- lists:seq(1, Calls)],
         forget(),
         Times
     end,
     _ = Round(),
-    Times = lists:sort(lists:append([Round() || _ <- lists:seq(1, ?ROUNDS)])),
+    Times = lists:append([Round() || _ <- lists:seq(1, ?ROUNDS)]),
+    row(Name, lists:sort(Times)),
+    length(Times).
+
+row(Name, Times) ->
     Of = fun(Part) -> lists:nth(max(1, ceil(length(Times) * Part)), Times) / 1000 end,
     Over = length([Time || Time <- Times, Time > 1_000_000]),
-    io:format("~-44s ~10.2f ~10.2f ~10.2f ~10b~n", [Name, Of(0.5), Of(0.99), Of(1), Over]),
-    length(Times).
+    io:format("~-44s ~10.2f ~10.2f ~10.2f ~10b~n", [Name, Of(0.5), Of(0.99), Of(1), Over]).
 
 %% Opens so many streams for each id, and has them read until this process ends.
 read_streams(Edge, Ids) ->
@@ -194,9 +195,12 @@ read_streams(Edge, Ids) ->
 read() ->
     receive {tcp, _, _} -> read() end.
 
+apart(Call) ->
+    pass(erlang:monotonic_time(nanosecond) + ?APART_NS),
+    time(Call).
+
 %% A time slice of its own for each, so that what `erlang:system_monitor' calls long is one call.
 time(Call) ->
-    pass(erlang:monotonic_time(nanosecond) + ?APART_NS),
     erlang:yield(),
     Start = erlang:monotonic_time(nanosecond),
     Answer = Call(),

@@ -1,7 +1,8 @@
 //! Sends to several shards: those that one read brought, gathered so that each shard's queue is told once
 //! and its thread woken once; and one message that goes to all of its shards, or to none.
 //!
-//! Who does nothing but send is noticed here (`shard/relief` says who that is). No other policy: what fits is the queue's to say, what is refused the caller's to count.
+//! Who does nothing but send is noticed here (`shard/relief` says who that is). No other policy: what fits is the
+//! queue's to say, what is refused the caller's to count.
 
 use super::Edge;
 use super::credit::Credit;
@@ -35,19 +36,16 @@ impl Batch {
     }
 }
 
-fn send(ids: Ids, message: Message) -> ShardCommand {
-    ShardCommand::Send {
-        ids,
-        message,
-        credit: None,
-        answer: None,
-    }
-}
-
-fn send_lent(ids: Ids, message: Lent<'_>) -> ShardCommand {
+/// A lent message that is to wait. What is not copied for each shard is copied once for all of them: `shared`.
+fn send_lent(ids: Ids, message: Lent<'_>, shared: &mut Option<Message>) -> ShardCommand {
     match Roomy::of(message) {
         Some(message) => ShardCommand::SendOwn { ids, message },
-        None => send(ids, message.into()),
+        None => ShardCommand::Send {
+            ids,
+            message: shared.get_or_insert_with(|| message.into()).clone(),
+            credit: None,
+            answer: None,
+        },
     }
 }
 
@@ -99,7 +97,8 @@ impl Edge {
         if self.is_written(sender, shard, |direct| direct.try_send(&id, message)) {
             return Ok(Now::Written);
         }
-        self.push_for(sender, shard, send_lent(Ids::One(id), message))
+        let command = send_lent(Ids::One(id), message, &mut None);
+        self.push_for(sender, shard, command)
     }
 
     /// The same for one connection. One of a shard that does not exist is gone.
@@ -178,13 +177,9 @@ impl Edge {
     pub fn send_all(&self, parts: Vec<(usize, Ids)>, message: Lent<'_>) -> Result<Now, QueueFull> {
         let mut taken = Vec::with_capacity(parts.len());
         let mut is_full = false;
-        // What is not copied for each shard is copied once for all of them.
-        let mut shared: Option<Message> = None;
+        let mut shared = None;
         for (shard, ids) in parts {
-            let command = match Roomy::of(message) {
-                Some(message) => ShardCommand::SendOwn { ids, message },
-                None => send(ids, shared.get_or_insert_with(|| message.into()).clone()),
-            };
+            let command = send_lent(ids, message, &mut shared);
             let queue = &self.0.queues[shard];
             match queue.reserve_promptly(command.bytes()) {
                 Some(room) => taken.push((queue, command, room)),

@@ -84,13 +84,10 @@ impl Direct {
             {
                 running.end_without_poller(&error);
             }
-            let turn = |running: &mut Running| {
-                catch_unwind(AssertUnwindSafe(|| running.turn(&events))).ok()
-            };
             let taken = if running.is_broken {
                 None
             } else {
-                turn(running)
+                catch_unwind(AssertUnwindSafe(|| running.turn(&events))).ok()
             };
             if taken.is_none() {
                 running.recover();
